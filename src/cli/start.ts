@@ -1,0 +1,87 @@
+/** `culvert start`: the sidecar. */
+import { Effect, Layer, Option, SubscriptionRef } from "effect"
+import { Command, Flag } from "effect/cli"
+import { formatDiagnostic } from "../config/index.ts"
+import { levelOfVerb, logLayer, readSettings, type SettingName, type Settings, serve, table } from "../sidecar/index.ts"
+import { Credentials, credentialsFrom, DataPlane, run, StatusRef } from "../tunnel/index.ts"
+import { version } from "../version.ts"
+import { type Loaded, loadProfile } from "./profile.ts"
+
+export const start = Command.make(
+  "start",
+  { ...settingFlags() },
+  Effect.fnUntraced(function* (flags) {
+    const settings = yield* Effect.fromResult(readSettings(given(flags), process.env))
+    const loaded = yield* loadProfile(settings.config)
+    return yield* sidecar(settings, loaded).pipe(Effect.provide(logging(settings, loaded)))
+  }),
+).pipe(Command.withDescription("Connect and carry the pod's traffic until told to stop"))
+
+const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
+  Effect.gen(function* () {
+    const status = yield* StatusRef
+    const plane = yield* DataPlane
+    yield* status.event("starting", `Culvert ${version}, ${settings.config}`, {
+      facts: {
+        version,
+        config: settings.config,
+        remotes: profile.remotes.map((remote) => `${remote.transport}://${remote.host}:${remote.port}`),
+        http: settings.http === "off" ? "off" : `[${settings.http.hostname}]:${settings.http.port}`,
+      },
+    })
+    for (const note of notes) {
+      yield* status.event("config_note", formatDiagnostic(note), { level: note.severity === "info" ? "Debug" : "Warn" })
+    }
+    const sources = {
+      status: () => SubscriptionRef.getUnsafe(status.ref),
+      counters: plane.counters,
+      now: plane.now,
+    }
+    const tunnel = run(profile)
+    if (settings.http === "off") return yield* tunnel
+    yield* serve(settings.http, sources)
+    return yield* tunnel
+  }).pipe(
+    Effect.scoped,
+    Effect.tapError((error) =>
+      Effect.logError(error.message).pipe(Effect.annotateLogs({ event: "failed", reason: error._tag })),
+    ),
+    Effect.provide(
+      Layer.mergeAll(
+        StatusRef.layer,
+        DataPlane.layer,
+        Layer.succeed(Credentials, credentialsFrom({ file: settings.authUserPass, directory: settings.credentials })),
+      ),
+    ),
+    Effect.onExit(() => Effect.logInfo("stopped").pipe(Effect.annotateLogs({ event: "stopped" }))),
+  )
+
+const logging = (settings: Settings, { profile }: Loaded) =>
+  logLayer(
+    settings.logFormat ?? (process.stdout.isTTY ? "text" : "json"),
+    settings.logLevel ?? levelOfVerb(profile.verb),
+  )
+
+/** One optional flag a row of the settings table. */
+function settingFlags() {
+  const flag = (name: SettingName) =>
+    Flag.String(table[name].flag).pipe(
+      Flag.withDescription(`${table[name].documentation} [${table[name].variable}]`),
+      Flag.optional,
+    )
+  return {
+    config: flag("config"),
+    credentials: flag("credentials"),
+    authUserPass: flag("authUserPass"),
+    http: flag("http"),
+    logFormat: flag("logFormat"),
+    logLevel: flag("logLevel"),
+  } satisfies Record<SettingName, unknown>
+}
+
+const given = (
+  flags: { readonly [K in SettingName]: Option.Option<string> },
+): { readonly [K in SettingName]: string | undefined } =>
+  Object.fromEntries(Object.entries(flags).map(([name, value]) => [name, Option.getOrUndefined(value)])) as {
+    readonly [K in SettingName]: string | undefined
+  }

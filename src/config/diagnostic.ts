@@ -1,0 +1,77 @@
+/**
+ * What a person is told about a configuration file. Never holds a secret: the content of key blocks and of credentials is not
+ * quoted, and everything that is quoted has passed `quote`.
+ */
+import type { Position } from "./lexer.ts"
+
+export interface Diagnostic extends Position {
+  readonly file: string
+  /** `error`: the file cannot be used. `warning`: it can, but not as its author may think. `info`: worth knowing. */
+  readonly severity: "error" | "warning" | "info"
+  /** Lower case, without full stop. */
+  readonly message: string
+  /** What would mend it, when that is known. */
+  readonly hint: string | undefined
+  /** The line as it stands in the file; undefined when it may hold a secret. */
+  readonly source: string | undefined
+}
+
+/** `file:line:column: error: message (hint)`, on one line. */
+export const formatDiagnostic = (diagnostic: Diagnostic): string => {
+  const { file, line, column, severity, message, hint } = diagnostic
+  return `${printable(file)}:${line}:${column}: ${severity}: ${message}${hint === undefined ? "" : ` (${hint})`}`
+}
+
+/** Gathers the diagnostics of one file. The same one twice is kept once. */
+export class Diagnostics {
+  readonly #file: string
+  readonly #seen = new Map<string, Diagnostic>()
+  #errorCount = 0
+
+  constructor(file: string) {
+    this.#file = file
+  }
+
+  error(at: Position, message: string, hint?: string): void {
+    this.#add("error", at, message, hint)
+  }
+
+  warning(at: Position, message: string, hint?: string): void {
+    this.#add("warning", at, message, hint)
+  }
+
+  info(at: Position, message: string, hint?: string): void {
+    this.#add("info", at, message, hint)
+  }
+
+  get hasErrors(): boolean {
+    return this.#errorCount > 0
+  }
+
+  /** More errors would help nobody, and looking for the nearest name of each costs time. */
+  get isFull(): boolean {
+    return this.#errorCount >= maximumErrors
+  }
+
+  /** In the order of the file. `sources` gives the text of a line that may be shown. */
+  sorted(sources: ReadonlyMap<number, string> = new Map()): ReadonlyArray<Diagnostic> {
+    return [...this.#seen.values()]
+      .map((diagnostic) => ({ ...diagnostic, source: sources.get(diagnostic.line) }))
+      .sort((a, b) => a.line - b.line || a.column - b.column)
+  }
+
+  #add(severity: Diagnostic["severity"], at: Position, message: string, hint: string | undefined): void {
+    const { line, column } = at
+    const key = `${line}:${column}:${severity}:${message}`
+    if (this.#seen.has(key)) return
+    if (severity === "error") this.#errorCount++
+    this.#seen.set(key, { file: this.#file, line, column, severity, message, hint, source: undefined })
+  }
+}
+
+/** Text from outside inside a message: in double quotes, shortened, and without characters that a terminal would act on. */
+export const quote = (text: string): string => `"${printable(text.length > 60 ? `${text.slice(0, 60)}...` : text)}"`
+
+const printable = (text: string): string => text.replace(/[\p{C}]/gu, "\ufffd")
+
+const maximumErrors = 200

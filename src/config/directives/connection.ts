@@ -1,0 +1,230 @@
+/** Rows: which server, over which transport, and how patiently. */
+import { flag, honoured, ignored, ignoredLoudly, notYet, type Row, refused, takes } from "../row.ts"
+import { host, integer, oneOf, port, seconds, wordOr } from "../values.ts"
+
+export const protocol = oneOf("udp", "udp4", "udp6", "tcp", "tcp4", "tcp6", "tcp-client", "tcp4-client", "tcp6-client")
+
+const noProxy = "connect directly, or leave this to a later version"
+const socketIsOurs = "the socket is Culvert's to tune"
+const kernelSizes = "the socket keeps the kernel's buffer sizes"
+
+export const connection = {
+  client: honoured({
+    takes: flag,
+    doc: "Short for `tls-client` and `pull`: be a client of a server with many clients.",
+  }),
+  "tls-client": honoured({ takes: flag, doc: "Use TLS, as the side that connects." }),
+  pull: honoured({ takes: flag, doc: "Take addresses, routes and other options from the server." }),
+  remote: honoured({
+    takes: takes([host], [port, protocol]),
+    connection: true,
+    repeats: true,
+    doc: "A server to connect to; several are tried in the order of the file.",
+  }),
+  connection: honoured({
+    takes: flag,
+    repeats: true,
+    doc: "A block `<connection>` holds one `remote` and the directives that apply to it alone; what stands before the block applies where the block says nothing.",
+  }),
+  "remote-random": honoured({ takes: flag, doc: "Shuffle the servers once at start." }),
+  "remote-random-hostname": ignored(
+    "names are looked up afresh for every attempt",
+    "Put random characters before the server's name, against caches.",
+  ),
+  proto: honoured({
+    takes: takes([protocol]),
+    default: ["udp"],
+    connection: true,
+    doc: "The transport, where `remote` does not say it; 4 or 6 restricts it to one address family.",
+  }),
+  "proto-force": honoured({
+    takes: takes([oneOf("udp", "tcp", "udp4", "udp6", "tcp4", "tcp6")]),
+    doc: "Use only the servers with this transport.",
+  }),
+  port: honoured({
+    takes: takes([port]),
+    default: [1194],
+    connection: true,
+    doc: "The server's port, where `remote` does not say it.",
+  }),
+  rport: honoured({ takes: takes([port]), otherwise: "`port`", connection: true, doc: "The server's port alone." }),
+  lport: honoured({
+    takes: takes([integer("port", 0, 65535)]),
+    connection: true,
+    conflicts: ["nobind"],
+    otherwise: "any free port",
+    doc: "The local port; 0 is any free one.",
+  }),
+  local: honoured({
+    takes: takes([host]),
+    connection: true,
+    conflicts: ["nobind"],
+    otherwise: "any address",
+    doc: "The local address to send from.",
+  }),
+  bind: honoured({
+    takes: takes([], [oneOf("ipv6only")]),
+    connection: true,
+    otherwise: "off, unless `lport` or `local` is given",
+    doc: "Bind the socket to `local` and `lport` (else the port of `port`).",
+  }),
+  nobind: honoured({ takes: flag, connection: true, doc: "Let the kernel choose the local address and port." }),
+  float: honoured({
+    takes: flag,
+    connection: true,
+    doc: "Accept packets from another address of the server, when they authenticate.",
+  }),
+  "resolv-retry": honoured({
+    takes: takes([wordOr("infinite", seconds)]),
+    default: [undefined],
+    doc: "How long to go on when a server's name does not resolve.",
+  }),
+  "connect-retry": honoured({
+    takes: takes([integer("seconds", 1, 65535)], [integer("maximum", 1, 2147483647)]),
+    default: [1, 300],
+    connection: true,
+    doc: "The pause between attempts; it doubles from the fifth round on, up to the maximum.",
+  }),
+  "connect-retry-max": honoured({
+    takes: takes([wordOr("unlimited", integer("rounds", 0, 2147483647))]),
+    default: [undefined],
+    connection: true,
+    doc: "Rounds over all servers before giving up; 0 is unlimited.",
+  }),
+  "server-poll-timeout": honoured({
+    takes: takes([integer("seconds", 1, 2147483647)]),
+    default: [120],
+    connection: true,
+    doc: "How long to wait for a server's first answer before the next one is tried.",
+  }),
+  "connect-timeout": honoured({
+    takes: takes([integer("seconds", 1, 2147483647)]),
+    connection: true,
+    aliasOf: "server-poll-timeout",
+    doc: "Another name of `server-poll-timeout`.",
+  }),
+  "explicit-exit-notify": honoured({
+    takes: takes([], [integer("times", 0, 255)]),
+    connection: true,
+    push: "other",
+    otherwise: "off; without a number: 1",
+    doc: "Tell the server when leaving. UDP only.",
+  }),
+  keepalive: honoured({
+    takes: takes([integer("interval", 1, 2147483647), integer("timeout", 1, 2147483647)]),
+    conflicts: ["ping", "ping-restart", "ping-exit"],
+    doc: "Short for `ping` interval and `ping-restart` timeout; the timeout is at least twice the interval.",
+  }),
+  ping: honoured({
+    takes: takes([seconds]),
+    push: "other",
+    doc: "Send a ping when nothing was sent for so long; 0 is off.",
+  }),
+  "ping-restart": honoured({
+    takes: takes([seconds]),
+    push: "other",
+    otherwise: "120 with `pull` over UDP, until the server says otherwise",
+    doc: "Reconnect when nothing was received for so long; 0 is off. The last of `ping-restart` and `ping-exit` holds.",
+  }),
+  "ping-exit": honoured({
+    takes: takes([seconds]),
+    push: "other",
+    doc: "Exit when nothing was received for so long; 0 is off.",
+  }),
+  "ping-timer-rem": ignored(
+    "a client always has a remote, so the timers run anyway",
+    "Run the ping timers only once there is a remote address.",
+    { push: "other" },
+  ),
+  inactive: honoured({
+    takes: takes([seconds], [integer("bytes", 0, Number.MAX_SAFE_INTEGER)]),
+    push: "other",
+    doc: "Exit when nothing, or fewer bytes than given, went through the tunnel for so long; 0 is off.",
+  }),
+  "session-timeout": honoured({
+    takes: takes([seconds]),
+    push: "other",
+    doc: "Exit so long after the session began; 0 is off.",
+  }),
+  "hand-window": honoured({
+    takes: takes([integer("seconds", 1, 86400)]),
+    default: [60],
+    doc: "How long a handshake may take before it is abandoned.",
+  }),
+  "tls-timeout": honoured({
+    takes: takes([integer("seconds", 1, 86400)]),
+    default: [2],
+    doc: "How long to wait for an acknowledgement before a control packet is sent again.",
+  }),
+  "tls-exit": ignoredLoudly("a failed handshake is followed by another attempt", "Exit when a TLS handshake fails."),
+  "single-session": ignored("a client starts every session itself", "Allow only one session."),
+  "max-packet-size": honoured({
+    takes: takes([integer("bytes", 154, 2048)]),
+    default: [1250],
+    connection: true,
+    doc: "The largest control datagram, IP and UDP headers included; without `mssfix` also its size, with `mtu`.",
+  }),
+  mssfix: honoured({
+    takes: takes([], [integer("size", 0, 65535), oneOf("mtu", "fixed")]),
+    connection: true,
+    otherwise: "1492 mtu; with another `tun-mtu` that value and `fixed`",
+    doc: "Clamp the MSS of TCP connections in the tunnel so that packets have at most this size: the UDP payload, with `mtu` the whole outer packet, with `fixed` the inner one; 0 is off.",
+  }),
+  fragment: notYet(
+    "Split packets inside the tunnel.",
+    "both sides must agree on it: it cannot be left out here alone",
+    {
+      connection: true,
+    },
+  ),
+  "http-proxy": notYet("Connect through an HTTP proxy.", noProxy, { connection: true }),
+  "http-proxy-option": notYet("A detail of `http-proxy`.", noProxy, { connection: true }),
+  "http-proxy-user-pass": notYet("User name and password for the proxy.", noProxy, {
+    connection: true,
+    content: { maximumBytes: 16384 },
+  }),
+  "socks-proxy": notYet("Connect through a SOCKS 5 proxy.", noProxy, { connection: true }),
+  "http-proxy-retry": ignored("attempts are always repeated", "Obsolete.", { connection: true }),
+  "http-proxy-timeout": ignored("`server-poll-timeout` covers proxies", "Obsolete.", { connection: true }),
+  "socks-proxy-retry": ignored("attempts are always repeated", "Obsolete.", { connection: true }),
+  sndbuf: ignored(kernelSizes, "Size of the socket's send buffer.", {
+    takes: takes([integer("bytes", 0, 2147483647)]),
+    push: "other",
+    readWhenPushed: true,
+  }),
+  rcvbuf: ignored(kernelSizes, "Size of the socket's receive buffer.", {
+    takes: takes([integer("bytes", 0, 2147483647)]),
+    push: "other",
+    readWhenPushed: true,
+  }),
+  "socket-flags": ignored(socketIsOurs, "Flags of the socket, such as TCP_NODELAY.", { push: "other" }),
+  "tcp-nodelay": ignored(socketIsOurs, "Short for `socket-flags TCP_NODELAY`."),
+  "mtu-disc": ignored(socketIsOurs, "Path MTU discovery of the socket.", { connection: true }),
+  "mtu-test": ignored(socketIsOurs, "Measure the path MTU once."),
+  "ip-remote-hint": ignored("the server's address comes from its name", "An address for the server."),
+  preresolve: ignored("names are looked up for every attempt", "Resolve all names at start."),
+  "persist-local-ip": ignored("addresses are looked up for every attempt", "Keep the local address over a reconnect."),
+  "persist-remote-ip": ignored(
+    "addresses are looked up for every attempt",
+    "Keep the server's address over a reconnect.",
+  ),
+  multihome: ignored("only a server needs it", "Answer from the address that a packet came to."),
+  passtos: ignored("the type of service is not copied", "Copy the type of service of inner packets to outer ones."),
+  "fast-io": ignored("obsolete: input and output are always batched", "Skip one system call per UDP packet."),
+  shaper: ignoredLoudly("the bandwidth is not limited", "Limit the outgoing bandwidth.", { push: "other" }),
+  mark: notYet("Mark the outer packets for policy routing.", "routing by mark would be lost without it"),
+  "bind-dev": notYet("Bind the socket to a network device.", "routing by device would be lost without it", {
+    push: "other",
+  }),
+  "allow-pull-fqdn": ignored("pushed routes with host names are skipped", "Accept host names in pushed routes."),
+  "allow-recursive-routing": ignored(
+    "packets to the server never go through the tunnel",
+    "Do not drop packets in the tunnel that are addressed to the server.",
+  ),
+  "tls-server": refused(
+    "Culvert is a client",
+    "Use TLS, as the side that is connected to.",
+    "a client has `client` or `tls-client`",
+  ),
+  mode: ignored("it is what a client is", "Only `p2p` for a client.", { takes: takes([oneOf("p2p")]) }),
+} as const satisfies Record<string, Row>

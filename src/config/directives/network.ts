@@ -1,0 +1,134 @@
+/** Rows: the tun device, addresses, routes, names, and what may be taken from the server. */
+import { flag, honoured, ignored, ignoredLoudly, notYet, type Row, takes, takesMany, word } from "../row.ts"
+import { host, integer, ipv4, ipv6, ipv6Prefix, matching, netmask, oneOf, text, wordOr } from "../values.ts"
+
+const metric = wordOr("default", integer("metric", 0, 2147483647))
+const redirectFlag = oneOf("def1", "local", "autolocal", "bypass-dhcp", "bypass-dns", "block-local", "ipv6", "!ipv4")
+const tapOnly = "it concerns tap devices"
+const windowsOnly = "it concerns Windows"
+
+/** As the kernel takes it (`dev_valid_name`). */
+const deviceName = matching(
+  "device",
+  "a device name of at most 15 characters",
+  (name) => /^[^\s/:]{1,15}$/.test(name) && name !== "." && name !== "..",
+)
+
+export const network = {
+  dev: honoured({
+    takes: takes([deviceName]),
+    default: ["tun"],
+    doc: "The device: `tun` for any free name, `tun5` for that one; another name needs `dev-type tun`.",
+  }),
+  "dev-type": honoured({
+    takes: takes([oneOf("tun", "tap")]),
+    doc: "The type of a device whose name does not tell; only `tun`.",
+  }),
+  "dev-node": ignored("the device node is /dev/net/tun", "Path of the device node."),
+  topology: honoured({
+    takes: takes([oneOf("net30", "p2p", "subnet")]),
+    push: "other",
+    otherwise: "net30",
+    doc: "What the second word of `ifconfig` is: a netmask with `subnet`, else the peer's address.",
+  }),
+  ifconfig: honoured({
+    takes: takes([ipv4, ipv4]),
+    push: "other",
+    doc: "The tunnel's IPv4 address, and its netmask or the peer's address.",
+  }),
+  "ifconfig-ipv6": honoured({
+    takes: takes([ipv6Prefix, ipv6]),
+    push: "other",
+    doc: "The tunnel's IPv6 address with its prefix length, and the peer's address.",
+  }),
+  "ifconfig-noexec": notYet("Leave addresses to a script.", "give the device no capability to be configured instead", {
+    push: "other",
+  }),
+  "ifconfig-nowarn": ignored(
+    "nothing is compared with the server's options",
+    "Do not warn about different addresses.",
+    { push: "other" },
+  ),
+  "tun-mtu": honoured({
+    takes: takes([integer("bytes", 100, 65535)], [integer("occ-mtu", 100, 65535)]),
+    default: [1500],
+    connection: true,
+    push: "other",
+    doc: "MTU of the tun device.",
+  }),
+  "tun-mtu-max": ignored("buffers hold the largest packet", "Largest MTU that a server may push.", {
+    connection: true,
+  }),
+  "tun-mtu-extra": ignored(tapOnly, "Room for larger packets read from the device.", { connection: true }),
+  "tun-ipv6": ignored("obsolete: tun devices carry IPv6", "Let the tun device carry IPv6."),
+  "link-mtu": ignored("`tun-mtu` and `mssfix` decide on sizes", "MTU of the outer packets.", { connection: true }),
+  "udp-mtu": ignored("`tun-mtu` and `mssfix` decide on sizes", "Another name of `link-mtu`.", { connection: true }),
+  route: honoured({
+    takes: takes([host], [wordOr("default", netmask), wordOr("default", host), metric]),
+    repeats: true,
+    push: "route",
+    doc: "An IPv4 route through the tunnel: network (an address, a host name, `vpn_gateway`, `net_gateway` or `remote_host`), netmask, gateway, metric.",
+  }),
+  "route-ipv6": honoured({
+    takes: takes([ipv6Prefix], [wordOr("default", host), metric]),
+    repeats: true,
+    push: "route",
+    doc: "An IPv6 route through the tunnel.",
+  }),
+  "route-gateway": honoured({
+    takes: takes([wordOr("default", host)]),
+    push: "other",
+    otherwise: "the peer of `ifconfig`",
+    doc: "The gateway of routes that name none.",
+  }),
+  "route-ipv6-gateway": notYet("The gateway of IPv6 routes that name none.", "name it in each `route-ipv6`"),
+  "route-metric": honoured({
+    takes: takes([metric]),
+    push: "route",
+    otherwise: "the kernel's",
+    doc: "The metric of routes that name none.",
+  }),
+  "route-delay": ignored("routes are set as soon as the tunnel is up", "Wait before routes are set.", {
+    push: "other",
+  }),
+  "route-method": ignored(windowsOnly, "How routes are set on Windows.", { push: "other" }),
+  "route-nopull": honoured({ takes: flag, doc: "Take no routes and no names from the server." }),
+  "route-noexec": notYet("Leave routes to a script.", "`route-nopull` takes none from the server"),
+  "route-table": notYet("The routing table for pulled routes."),
+  "max-routes": ignored("obsolete: the number of routes is not limited", "Limit the number of routes."),
+  "redirect-gateway": honoured({
+    takes: takesMany([], redirectFlag),
+    repeats: true,
+    push: "route",
+    doc: "Send all traffic through the tunnel. Flags of several lines add up.",
+  }),
+  "redirect-private": honoured({
+    takes: takesMany([], redirectFlag),
+    repeats: true,
+    push: "route",
+    doc: "As `redirect-gateway`, without changing the default route.",
+  }),
+  "block-ipv6": honoured({ takes: flag, push: "route", doc: "Refuse IPv6 packets that would enter the tunnel." }),
+  "client-nat": notYet("Translate addresses on their way into the tunnel.", undefined, { push: "route" }),
+  "dhcp-option": honoured({
+    takes: takesMany([text("type")], word),
+    repeats: true,
+    push: "dns",
+    doc: "A name server (`DNS`), a search domain (`DOMAIN`, `DOMAIN-SEARCH`) or another setting that DHCP could carry.",
+  }),
+  dns: ignoredLoudly("not supported yet; `dhcp-option DNS` is", "Name servers and search domains.", {
+    push: "dns",
+    repeats: true,
+  }),
+  "dns-updown": ignored("no scripts are run", "Script that sets name servers."),
+  "block-outside-dns": ignored(windowsOnly, "Block name servers outside of the tunnel.", { push: "dns" }),
+  "register-dns": ignored(windowsOnly, "Renew the registration of names.", { push: "dns" }),
+  "pull-filter": honoured({
+    takes: takes([oneOf("accept", "ignore", "reject"), text("prefix")]),
+    repeats: true,
+    doc: "Accept, skip, or end the attempt at pushed options that begin with these characters; the first filter that matches decides.",
+  }),
+  "persist-tun": honoured({ takes: flag, doc: "Keep the device and its routes over a reconnect." }),
+  lladdr: ignored(tapOnly, "Link-layer address of a tap device.", { push: "other" }),
+  txqueuelen: ignored("the device keeps the kernel's queue length", "Length of the device's transmit queue."),
+} as const satisfies Record<string, Row>

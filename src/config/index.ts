@@ -1,0 +1,11 @@
+/**
+ * The OpenVPN configuration format: text to `Profile` and back, pushed options, and diagnostics with their places. Pure: no file is
+ * read and nothing is remembered.
+ */
+export type { FileNeed, ReadFile } from "./content.ts"
+export { type Diagnostic, formatDiagnostic } from "./diagnostic.ts"
+export { needs, type Parsed, parse } from "./parse.ts"
+export { print } from "./print.ts"
+export * from "./profile.ts"
+export { Pushed, type PushPolicy, type PushRead, readPush } from "./push.ts"
+export { referencePage } from "./reference.ts"

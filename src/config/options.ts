@@ -1,0 +1,119 @@
+/** Settings that a file and a push have in common: what they say about the network and about keepalive. */
+import { ipv4Network, ipv6Network, isIpv4, parseIpv6, prefixOfNetmask } from "./address.ts"
+import { type Diagnostics, quote } from "./diagnostic.ts"
+import type { KeepaliveOptions, NetworkOptions, RedirectFlag, Route } from "./profile.ts"
+import type { Setting, Settings } from "./settings.ts"
+
+/** `names`: whether routes may have host names in them. */
+export const networkOptions = (settings: Settings, names: boolean, report: Diagnostics): NetworkOptions => {
+  const ifconfig = settings.last("ifconfig")?.values
+  const ifconfigIpv6 = settings.last("ifconfig-ipv6")?.values
+  const topology = settings.last("topology")?.values[0]
+  if (topology === "subnet" && ifconfig !== undefined && prefixOfNetmask(ifconfig[1]) === undefined) {
+    report.warning(settings.last("ifconfig")!, `with topology subnet the second word of "ifconfig" is a netmask`)
+  }
+  return {
+    topology,
+    ifconfig: ifconfig && { local: ifconfig[0], second: ifconfig[1] },
+    ifconfigIpv6: ifconfigIpv6 && {
+      local: ifconfigIpv6[0].address,
+      prefix: ifconfigIpv6[0].prefix,
+      remote: ifconfigIpv6[1],
+    },
+    routeGateway: routeGateway(settings, names, report),
+    routeMetric: settings.last("route-metric")?.values[0],
+    routes: settings.all("route").flatMap((setting) => route(setting, names, report)),
+    routesIpv6: settings.all("route-ipv6").flatMap((setting) => routeIpv6(setting, report)),
+    redirectGateway: flagsOf(settings.all("redirect-gateway")),
+    redirectPrivate: flagsOf(settings.all("redirect-private")),
+    blockIpv6: settings.has("block-ipv6"),
+    dhcpOptions: settings.all("dhcp-option").flatMap((setting) => dhcpOption(setting, report)),
+  }
+}
+
+export const keepaliveOptions = (settings: Settings): KeepaliveOptions => {
+  const keepalive = settings.last("keepalive")?.values
+  // OpenVPN keeps one receive timer: of the two directives that set it, the last one holds.
+  const receive = settings.lastOf("ping-restart", "ping-exit")
+  const inactive = settings.last("inactive")?.values
+  return {
+    ping: settings.last("ping")?.values[0] ?? keepalive?.[0],
+    pingRestart: receive?.name === "ping-restart" ? receive.values[0] : keepalive?.[1],
+    pingExit: receive?.name === "ping-exit" ? receive.values[0] : undefined,
+    inactive: inactive && { seconds: inactive[0], bytes: inactive[1] ?? 0 },
+    sessionTimeout: settings.last("session-timeout")?.values[0],
+  }
+}
+
+const route = (setting: Setting<ValuesOfRoute>, names: boolean, report: Diagnostics): ReadonlyArray<Route> => {
+  const [network, prefix = 32, gateway, metric] = setting.values
+  for (const place of [network, gateway]) {
+    if (place !== undefined && !isIpv4(place) && !routeKeywords.includes(place) && (!names || place.includes(":"))) {
+      report.error(setting, `route: expected an IPv4 address, not ${quote(place)}`)
+      return []
+    }
+  }
+  const masked = isIpv4(network) ? ipv4Network(network, prefix) : network
+  if (masked !== network)
+    report.warning(setting, `route: ${network} is not the address of a network of ${prefix} bits; ${masked} is used`)
+  return [{ network: masked, prefix, gateway, metric }]
+}
+
+const routeIpv6 = (setting: Setting<ValuesOfRouteIpv6>, report: Diagnostics): ReadonlyArray<Route> => {
+  const [{ address, prefix }, written, metric] = setting.values
+  const gateway = written?.replace(/_ipv6$/, "")
+  if (gateway !== undefined && parseIpv6(gateway) === undefined && !routeKeywords.includes(gateway)) {
+    report.error(setting, `route-ipv6: expected an IPv6 address as gateway, not ${quote(gateway)}`)
+    return []
+  }
+  const network = ipv6Network(address, prefix)
+  if (network !== address)
+    report.warning(
+      setting,
+      `route-ipv6: ${address} is not the address of a network of ${prefix} bits; ${network} is used`,
+    )
+  return [{ network, prefix, gateway, metric }]
+}
+
+const routeGateway = (settings: Settings, names: boolean, report: Diagnostics): string | undefined => {
+  const setting = settings.last("route-gateway")
+  const gateway = setting?.values[0]
+  if (setting === undefined || gateway === undefined) return undefined
+  if (gateway === "dhcp") {
+    report.info(setting, `"route-gateway dhcp" has no effect here: it concerns tap devices`)
+    return undefined
+  }
+  if (isIpv4(gateway) || (names && parseIpv6(gateway) === undefined)) return gateway
+  report.error(setting, `route-gateway: expected an IPv4 address, not ${quote(gateway)}`)
+  return undefined
+}
+
+const flagsOf = (
+  settings: ReadonlyArray<Setting<ReadonlyArray<RedirectFlag>>>,
+): ReadonlyArray<RedirectFlag> | undefined =>
+  settings.length === 0 ? undefined : [...new Set(settings.flatMap((setting) => setting.values))]
+
+const dhcpOption = (
+  setting: Setting<readonly [string, ...ReadonlyArray<string>]>,
+  report: Diagnostics,
+): NetworkOptions["dhcpOptions"] => {
+  const [written, ...words] = setting.values
+  const type = written.toUpperCase()
+  const value = words.join(" ")
+  const isAddress = type === "DNS6" ? parseIpv6(value) !== undefined : isIpv4(value) || parseIpv6(value) !== undefined
+  if (addressTypes.includes(type) && !isAddress) {
+    report.error(setting, `dhcp-option ${type}: expected an IP address, not ${quote(value)}`)
+    return []
+  }
+  return [{ type, value }]
+}
+
+type ValuesOfRoute = readonly [string, (number | undefined)?, (string | undefined)?, (number | undefined)?]
+type ValuesOfRouteIpv6 = readonly [
+  { readonly address: string; readonly prefix: number },
+  (string | undefined)?,
+  (number | undefined)?,
+]
+
+const routeKeywords = ["vpn_gateway", "net_gateway", "remote_host"]
+const addressTypes = ["DNS", "DNS6", "NTP", "WINS", "NBDD"]

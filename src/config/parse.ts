@@ -1,0 +1,64 @@
+/** Text of a configuration file to a `Profile`, or to all that is wrong with it. Reads no file itself: the caller does. */
+import * as Result from "effect/Result"
+import { buildProfile } from "./build.ts"
+import type { FileNeed, ReadFile } from "./content.ts"
+import { type Diagnostic, Diagnostics } from "./diagnostic.ts"
+import { isDirective, rowOf } from "./directives.ts"
+import { lex } from "./lexer.ts"
+import type { Profile } from "./profile.ts"
+import { readSettings } from "./settings.ts"
+
+export interface Parsed {
+  readonly profile: Profile
+  /** Warnings and infos, in the order of the file. */
+  readonly notes: ReadonlyArray<Diagnostic>
+}
+
+/**
+ * `file` is the name that diagnostics carry; `read` is called for each file that the configuration names, in the order in which
+ * they are needed. A failure holds every diagnostic of the file (warnings and infos too), at least one of them an error.
+ */
+export const parse = (
+  text: string,
+  options: { readonly file: string; readonly read: ReadFile },
+): Result.Result<Parsed, ReadonlyArray<Diagnostic>> => {
+  const report = new Diagnostics(options.file)
+  const lexed = lex(text)
+  for (const error of lexed.errors) report.error(error, error.message, error.hint)
+  const settings = readSettings(lexed.statements, "file", report)
+  const complete = !lexed.unclosed && !report.isFull
+  const profile = buildProfile(settings, options.read, complete, report)
+  const diagnostics = report.sorted(sourcesOf(text))
+  return profile === undefined || report.hasErrors
+    ? Result.fail(diagnostics)
+    : Result.succeed({ profile, notes: diagnostics })
+}
+
+/** The files that `parse` would ask for, for callers that read them beforehand. */
+export const needs = (text: string, file: string): ReadonlyArray<FileNeed> => {
+  const found: Array<FileNeed> = []
+  const read: ReadFile = (need) => {
+    found.push(need)
+    return Result.fail("not read")
+  }
+  parse(text, { file, read })
+  return found
+}
+
+/** The lines that may be shown: those that begin with a directive whose words are no secrets, and are not in a block. */
+const sourcesOf = (text: string): ReadonlyMap<number, string> => {
+  const sources = new Map<number, string>()
+  let closing: string | undefined
+  for (const [index, line] of text.split("\n").entries()) {
+    const shown = line.replace(/^\ufeff/, "").trim()
+    const tag = /^<([a-z0-9-]+)>/.exec(shown)?.[1]
+    if (closing !== undefined) {
+      if (shown.startsWith(closing)) closing = undefined
+      continue
+    }
+    if (tag !== undefined && tag !== "connection") closing = `</${tag}>`
+    const name = shown.split(/\s/, 1)[0]!.replace(/^--/, "")
+    if (tag !== undefined || (isDirective(name) && !rowOf(name).secret)) sources.set(index + 1, shown.slice(0, 255))
+  }
+  return sources
+}

@@ -1,0 +1,148 @@
+/** The servers of a profile: `remote` lines and `<connection>` blocks, each with everything that applies to it. */
+import type { Contents } from "./content.ts"
+import type { Diagnostics } from "./diagnostic.ts"
+import type { ControlWrapping, Remote } from "./profile.ts"
+import { type Setting, Settings } from "./settings.ts"
+
+/** At least one, or none after a complaint. */
+export const remotesOf = (
+  settings: Settings,
+  contents: Contents,
+  report: Diagnostics,
+  complete: boolean,
+): ReadonlyArray<Remote> => {
+  const blocks = settings.all("connection")
+  const lines = settings.all("remote")
+  const remotes =
+    blocks.length === 0
+      ? lines.map((remote) => build(remote, settings, wrappingOf(settings, new Settings(), contents, report), report))
+      : blocks.flatMap((block) => fromBlock(block, settings, contents, report))
+  if (blocks.length > 0) {
+    for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
+  } else if (lines.length === 0 && complete && !settings.mentions("remote")) {
+    report.error(top, "no server is given", "add a line such as: remote vpn.example.com 1194 udp")
+  }
+  const force = settings.last("proto-force")
+  const transport = force?.values[0].startsWith("tcp") ? "tcp" : "udp"
+  const chosen = force === undefined ? remotes : remotes.filter((remote) => remote.transport === transport)
+  if (force !== undefined && chosen.length === 0 && remotes.length > 0)
+    report.error(force, `no server has the transport of "proto-force ${transport}"`)
+  return chosen
+}
+
+/**
+ * What stands above a block applies where the block says nothing. Only the wrapping of control packets applies wherever it stands,
+ * as in OpenVPN 2.6.
+ */
+const fromBlock = (
+  block: Setting,
+  settings: Settings,
+  contents: Contents,
+  report: Diagnostics,
+): ReadonlyArray<Remote> => {
+  const inner = block.inner ?? new Settings()
+  const [remote, second] = inner.all("remote")
+  if (second !== undefined) report.error(second, `a <connection> block has one "remote"`)
+  if (remote === undefined) {
+    if (!inner.mentions("remote")) report.error(block, `the <connection> block has no "remote"`)
+    return []
+  }
+  return [build(remote, settings.above(block.line).with(inner), wrappingOf(settings, inner, contents, report), report)]
+}
+
+const build = (
+  { values: [host, port, protocol] }: Setting<readonly [string, number?, Protocol?]>,
+  scope: Settings,
+  controlWrapping: ControlWrapping,
+  report: Diagnostics,
+): Remote => {
+  const written = protocol ?? scope.values("proto")[0]
+  const transport = written.startsWith("udp") ? "udp" : "tcp"
+  const [wait, maximum = 300] = scope.values("connect-retry")
+  const tunMtu = scope.values("tun-mtu")[0]
+  return {
+    host,
+    port: port ?? scope.lastOf("port", "rport")?.values[0] ?? scope.values("port")[0],
+    transport,
+    family: written.includes("4") ? "ipv4" : written.includes("6") ? "ipv6" : "any",
+    local: localOf(scope),
+    float: scope.has("float"),
+    connectTimeout: scope.values("server-poll-timeout")[0],
+    connectRetry: { wait, maximum: Math.max(wait, maximum) },
+    explicitExitNotify: exitNotifyOf(scope, transport, report),
+    controlWrapping,
+    tunMtu,
+    mssfix: mssfixOf(scope, tunMtu),
+    maxPacketSize: scope.values("max-packet-size")[0],
+  }
+}
+
+/** What `mssfix` comes to when it is not given. The maximum packet size counts only when it is given. */
+export const defaultMssfix = (tunMtu: number, maxPacketSize: number | undefined): Remote["mssfix"] => {
+  if (maxPacketSize !== undefined) return { size: maxPacketSize, counts: "mtu" }
+  return tunMtu === 1500 ? { size: 1492, counts: "mtu" } : { size: tunMtu, counts: "fixed" }
+}
+
+const mssfixOf = (scope: Settings, tunMtu: number): Remote["mssfix"] => {
+  const given = scope.last("mssfix")
+  if (given === undefined) return defaultMssfix(tunMtu, scope.last("max-packet-size")?.values[0])
+  const [size, counts = "payload"] = given.values
+  if (size === undefined) return defaultMssfix(tunMtu, undefined)
+  return size === 0 ? "off" : { size, counts }
+}
+
+/** A client's socket is bound only when the file asks for it; then to port 1194 unless it names another. */
+const localOf = (scope: Settings): Remote["local"] => {
+  const address = scope.last("local")?.values[0]
+  const bind = scope.lastOf("bind", "nobind")?.name === "bind"
+  const lport = scope.last("lport")?.values[0]
+  if (address === undefined && lport === undefined && !bind) return undefined
+  const port = lport ?? scope.values("port")[0]
+  return address === undefined && port === 0 ? undefined : { address, port: port === 0 ? undefined : port }
+}
+
+const exitNotifyOf = (scope: Settings, transport: Remote["transport"], report: Diagnostics): number | undefined => {
+  const setting = scope.last("explicit-exit-notify")
+  if (setting === undefined) return undefined
+  const times = setting.values[0] ?? 1
+  if (transport === "udp") return times === 0 ? undefined : times
+  report.info(setting, `"explicit-exit-notify" has no effect over TCP: closing the connection tells the server`)
+  return undefined
+}
+
+const wrappingOf = (settings: Settings, inner: Settings, contents: Contents, report: Diagnostics): ControlWrapping => {
+  const own = inner.has("tls-auth") || inner.has("tls-crypt")
+  const scope = own ? inner : settings
+  const tlsCrypt = scope.last("tls-crypt")
+  const tlsAuth = scope.last("tls-auth")
+  // With both, which is a conflict already reported, either will do.
+  if (tlsCrypt !== undefined) {
+    const key = contents.staticKey(tlsCrypt, scope)
+    return key === undefined ? { _tag: "Plain" } : { _tag: "TlsCrypt", key }
+  }
+  if (tlsAuth === undefined) return { _tag: "Plain" }
+  const key = contents.staticKey(tlsAuth, scope)
+  const direction = directionOf(inner, report) ?? directionOf(settings, report)
+  return key === undefined ? { _tag: "Plain" } : { _tag: "TlsAuth", key, direction }
+}
+
+/** `key-direction` and the second word of `tls-auth` say the same thing. */
+const directionOf = (scope: Settings, report: Diagnostics): 0 | 1 | undefined => {
+  const alone = scope.last("key-direction")
+  const withKey = scope.all("tls-auth").findLast((setting) => setting.values[0] !== undefined)
+  const value = alone?.values[0] ?? withKey?.values[0]
+  if (alone !== undefined && withKey !== undefined && alone.values[0] !== withKey.values[0]) {
+    const [first, second] = alone.line < withKey.line ? [alone, withKey] : [withKey, alone]
+    report.error(
+      second,
+      `"${second.name}" and "${first.name}" (line ${first.line}) give different directions`,
+      "remove one of them",
+    )
+  }
+  return value === undefined ? undefined : value === "0" ? 0 : 1
+}
+
+type Protocol = "udp" | "udp4" | "udp6" | "tcp" | "tcp4" | "tcp6" | "tcp-client" | "tcp4-client" | "tcp6-client"
+
+/** Where complaints about something missing are put. */
+const top = { line: 1, column: 1 }

@@ -1,0 +1,129 @@
+/**
+ * The grammars of single words: how a value is written in a file, read and written back. `read` fails with a description of what
+ * it expects; the caller adds what it found and where.
+ */
+import * as Result from "effect/Result"
+import { formatIpv6, isIpv4, netmaskOfPrefix, parseIpv6, prefixOfNetmask } from "./address.ts"
+
+export interface Grammar<A> {
+  /** As the reference page shows the word: `host`, `seconds`, `udp|tcp`. */
+  readonly syntax: string
+  readonly read: (text: string) => Result.Result<A, string>
+  write(value: A): string
+}
+
+/** A whole number in decimal, both ends included. */
+export const integer = (syntax: string, minimum: number, maximum: number): Grammar<number> => ({
+  syntax,
+  read: (text) => {
+    const value = /^-?[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN
+    return value >= minimum && value <= maximum
+      ? Result.succeed(value === 0 ? 0 : value)
+      : Result.fail(`a whole number from ${minimum} to ${maximum}`)
+  },
+  write: String,
+})
+
+export const seconds = integer("seconds", 0, 2147483647)
+export const port = integer("port", 1, 65535)
+
+/** One of the words given, as written. */
+export const oneOf = <const A extends string>(...words: ReadonlyArray<A>): Grammar<A> => ({
+  syntax: words.join("|"),
+  read: (text) => {
+    const found = words.find((word) => word === text)
+    return found === undefined
+      ? Result.fail(words.length === 1 ? `"${words[0]}"` : `one of ${words.join(", ")}`)
+      : Result.succeed(found)
+  },
+  write: (value) => value,
+})
+
+/** Either a word that stands for "none given" or the grammar's own value. */
+export const wordOr = <A>(word: string, grammar: Grammar<A>): Grammar<A | undefined> => ({
+  syntax: `${grammar.syntax}|${word}`,
+  read: (text) => {
+    if (text === word) return Result.succeed(undefined)
+    return Result.mapError(grammar.read(text), (expected) => `${expected} or "${word}"`)
+  },
+  write: (value) => (value === undefined ? word : grammar.write(value)),
+})
+
+/** Any text but the empty one. */
+export const text = (syntax: string): Grammar<string> =>
+  matching(syntax, "a word that is not empty", (value) => value !== "")
+
+export const path = text("file")
+
+/** A host name or an address. Not resolved here; only what can never be one is refused. */
+export const host: Grammar<string> = matching(
+  "host",
+  "a host name or an IP address",
+  (value) =>
+    value.length <= 255 &&
+    (/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(value) || parseIpv6(value) !== undefined),
+)
+
+export const ipv4: Grammar<string> = matching("ipv4", "an IPv4 address", isIpv4)
+
+export const ipv6: Grammar<string> = {
+  syntax: "ipv6",
+  read: (text) => {
+    const address = parseIpv6(text)
+    return address === undefined ? Result.fail("an IPv6 address") : Result.succeed(formatIpv6(address))
+  },
+  write: (value) => value,
+}
+
+/** A netmask, read as its prefix length. */
+export const netmask: Grammar<number> = {
+  syntax: "netmask",
+  read: (text) => {
+    const prefix = prefixOfNetmask(text)
+    return prefix === undefined ? Result.fail("a netmask such as 255.255.255.0") : Result.succeed(prefix)
+  },
+  write: netmaskOfPrefix,
+}
+
+export interface Prefixed {
+  readonly address: string
+  readonly prefix: number
+}
+
+/** `address/bits`; without bits all 128. */
+export const ipv6Prefix: Grammar<Prefixed> = {
+  syntax: "ipv6/bits",
+  read: (text) => {
+    const slash = text.indexOf("/")
+    const address = parseIpv6(slash < 0 ? text : text.slice(0, slash))
+    const bits = slash < 0 ? "128" : text.slice(slash + 1)
+    const valid = address !== undefined && /^[0-9]{1,3}$/.test(bits) && Number(bits) <= 128
+    return valid
+      ? Result.succeed({ address: formatIpv6(address), prefix: Number(bits) })
+      : Result.fail("an IPv6 address with a prefix length of 0 to 128")
+  },
+  write: ({ address, prefix }) => `${address}/${prefix}`,
+}
+
+/** A colon-separated list of TLS names; OpenSSL judges the names. */
+export const nameList: Grammar<string> = matching("list", "names separated by colons", (value) =>
+  /^[A-Za-z0-9_+!@=.:?-]+$/.test(value),
+)
+
+/** 32 bytes as colon-separated hex; read as lower-case hex without colons. */
+export const sha256Fingerprint: Grammar<string> = {
+  syntax: "fingerprint",
+  read: (text) =>
+    /^([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$/.test(text)
+      ? Result.succeed(text.replaceAll(":", "").toLowerCase())
+      : Result.fail("a SHA-256 fingerprint: 32 bytes in hex, separated by colons"),
+  write: (value) => (value.toUpperCase().match(/../g) ?? []).join(":"),
+}
+
+export function matching(syntax: string, expected: string, valid: (text: string) => boolean): Grammar<string> {
+  return {
+    syntax,
+    read: (text) => (valid(text) ? Result.succeed(text) : Result.fail(expected)),
+    write: (value) => value,
+  }
+}

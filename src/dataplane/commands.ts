@@ -1,0 +1,59 @@
+/**
+ * The two message streams between the main thread and the data-plane worker. Both are ordered.
+ * A `generation` numbers transports: what arrives for an older one is ignored on either side.
+ */
+import type { DataKey } from "../protocol/output.ts"
+
+export type Command =
+  /** Packets read from and written to this tun. The descriptor stays the main thread's; it is not closed here. */
+  | { readonly type: "attachTun"; readonly fd: number }
+  | { readonly type: "detachTun" }
+  /** A non-blocking, connected (UDP) or connecting (TCP) socket. From here on it is the worker's, which closes it. */
+  | {
+      readonly type: "attachTransport"
+      readonly generation: number
+      readonly fd: number
+      readonly transport: "udp" | "tcp"
+    }
+  /** Closes the socket and forgets all keys. */
+  | { readonly type: "detachTransport"; readonly generation: number }
+  /** A control packet, without TCP framing. */
+  | { readonly type: "transmit"; readonly generation: number; readonly packet: Uint8Array }
+  | {
+      readonly type: "installKey"
+      readonly generation: number
+      readonly key: DataKey
+      readonly replayWindow: ReplayWindowSize
+    }
+  | { readonly type: "useKey"; readonly generation: number; readonly keyId: number }
+  | { readonly type: "retireKey"; readonly generation: number; readonly keyId: number }
+  /** Seals and sends one keepalive ping (or OCC exit message) with the sending key; nothing happens when there is none. */
+  | { readonly type: "ping"; readonly generation: number }
+  | { readonly type: "occExit"; readonly generation: number }
+  /** TCP MSS clamp for inner SYN packets of both directions, by inner family; 0 is off. */
+  | { readonly type: "clampMss"; readonly ipv4: number; readonly ipv6: number }
+  /** Answered by `pong` with the same number: the liveness probe and the flush barrier. */
+  | { readonly type: "sync"; readonly number: number }
+  | { readonly type: "stop" }
+
+export interface ReplayWindowSize {
+  /** 0: strictly in order. */
+  readonly packets: number
+  readonly seconds: number
+}
+
+export type Event =
+  | { readonly type: "ready" }
+  /** TCP: connected. UDP: at once. */
+  | { readonly type: "transportOpen"; readonly generation: number }
+  /** The transport is unusable; `message` names the system call and the errno. TCP: also end of stream and bad framing. */
+  | { readonly type: "transportFailed"; readonly generation: number; readonly message: string }
+  /** A packet whose opcode is not DATA, unverified. */
+  | { readonly type: "control"; readonly generation: number; readonly packet: Uint8Array }
+  /** An authenticated OCC EXIT message: the server leaves. */
+  | { readonly type: "remoteExit"; readonly generation: number }
+  /** The sending key nears the end of its packet ids (beyond 0xff000000). Sent once a key. */
+  | { readonly type: "keyExhausted"; readonly generation: number; readonly keyId: number }
+  | { readonly type: "tunFailed"; readonly message: string }
+  | { readonly type: "pong"; readonly number: number }
+  | { readonly type: "stopped" }

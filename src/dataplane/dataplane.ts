@@ -1,0 +1,72 @@
+/** The main thread's handle on the data-plane worker. */
+import { closeFd, openEventfd, signalEventfd } from "../linux/index.ts"
+import type { Command, Event } from "./commands.ts"
+import { type CounterReader, counterReader, createCounterMemory } from "./counters.ts"
+import type { Start, WorkerMessage } from "./worker.ts"
+
+export interface DataPlaneHandle {
+  /** Commands are carried out in the order they are sent. Ignored once the worker has ended. */
+  send(command: Command): void
+  readonly counters: CounterReader
+  /** Resolves when the worker has ended and the transport is closed. The tun stays open: it is not the worker's. */
+  stop(): Promise<void>
+}
+
+export interface DataPlaneOptions {
+  /** In order; none comes after `stop` has resolved. */
+  readonly onEvent: (event: Event) => void
+  /** The worker ended unasked: a defect. Called once; the handle is of no use afterwards. */
+  readonly onCrash: (message: string) => void
+}
+
+/** Starts the worker. Throws a `SystemError` when there is no descriptor left for the eventfd. */
+export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
+  const memory = createCounterMemory()
+  const eventfd = openEventfd()
+  const worker = new Worker(workerUrl())
+  const ended = Promise.withResolvers<void>()
+  let state: "running" | "stopping" | "ended" = "running"
+  let hasCrashed = false
+
+  const crash = (message: string) => {
+    if (hasCrashed || state === "ended") return
+    hasCrashed = true
+    options.onCrash(message)
+  }
+  worker.onmessage = (message: MessageEvent<WorkerMessage>) => {
+    if (message.data.type === "crashed") crash(message.data.message)
+    else options.onEvent(message.data)
+  }
+  worker.onerror = (error) => crash(error.message)
+  worker.addEventListener("close", () => {
+    if (state === "running") crash("the worker ended unasked")
+    state = "ended"
+    closeFd(eventfd)
+    ended.resolve()
+  })
+  const post = (message: Command) => {
+    worker.postMessage(message)
+    signalEventfd(eventfd)
+  }
+  worker.postMessage({ eventfd, counters: memory } satisfies Start)
+
+  return {
+    send: (command) => {
+      if (state === "running") post(command)
+    },
+    counters: counterReader(memory),
+    stop: () => {
+      if (state === "running") {
+        state = "stopping"
+        post({ type: "stop" })
+      }
+      return ended.promise
+    },
+  }
+}
+
+/** Beside this file, both in the source and in a bundle that has `worker.ts` as its second entry. */
+function workerUrl(): string {
+  const name = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js"
+  return new URL(name, import.meta.url).href
+}

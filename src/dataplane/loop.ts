@@ -1,0 +1,211 @@
+/**
+ * The worker's loop: one poll(2) over the tun, the transport and the eventfd, then a bounded amount of work for each.
+ * Commands come in between two turns.
+ */
+import {
+  Arena,
+  closeFd,
+  monotonicMilliseconds,
+  POLLERR,
+  POLLHUP,
+  POLLIN,
+  POLLNVAL,
+  POLLOUT,
+  Poll,
+  type Region,
+  takeEventfd,
+} from "../linux/index.ts"
+import { OCC_EXIT, OCC_MAGIC, PING_MAGIC } from "../protocol/datachannel.ts"
+import type { Command, Event } from "./commands.ts"
+import { Counter, type Counters } from "./counters.ts"
+import { Forwarder } from "./forward.ts"
+import { KeySlots } from "./keyslots.ts"
+import { LARGEST_PACKET, type Transport } from "./transport.ts"
+import { TcpTransport } from "./transport-tcp.ts"
+import { UdpTransport } from "./transport-udp.ts"
+
+export class Loop {
+  private readonly eventfd: number
+  private readonly counters: Counters
+  private readonly emit: (event: Event) => void
+  private readonly keys: KeySlots
+  private readonly forwarder: Forwarder
+  private readonly poll: Poll
+  private readonly udp: UdpTransport
+  private readonly tcp: TcpTransport
+  private readonly waste: Region
+  private transport: Transport | undefined = undefined
+  private transportFd = -1
+  private generation = 0
+
+  /** `eventfd` stays the caller's. */
+  constructor(eventfd: number, counters: Counters, emit: (event: Event) => void) {
+    const arena = new Arena(ARENA_SIZE)
+    this.eventfd = eventfd
+    this.counters = counters
+    this.emit = emit
+    this.keys = new KeySlots(arena)
+    this.forwarder = new Forwarder(this.keys, counters, emit)
+    this.poll = new Poll(3, arena)
+    this.udp = new UdpTransport(arena, counters)
+    this.tcp = new TcpTransport(arena, counters)
+    this.waste = arena.allocate(LARGEST_PACKET)
+  }
+
+  /** One poll of at most `timeout` ms and what it calls for; returns how many commands were signalled. */
+  turn(timeout: number): number {
+    this.arm()
+    this.poll.wait(timeout)
+    const now = monotonicMilliseconds()
+    this.forwarder.now = now
+    this.counters.set(Counter.heartbeat, now)
+    const transportEvents = this.poll.events(TRANSPORT)
+    if (transportEvents !== 0) this.serveTransport(transportEvents)
+    const tunEvents = this.poll.events(TUN)
+    if (tunEvents !== 0) this.serveTun(tunEvents)
+    return this.poll.events(EVENTFD) === 0 ? 0 : takeEventfd(this.eventfd)
+  }
+
+  /** Carries out one command; `stop` is the caller's to act on. A key that does not suit its cipher throws. */
+  command(command: Exclude<Command, { readonly type: "stop" }>): void {
+    this.forwarder.now = monotonicMilliseconds()
+    switch (command.type) {
+      case "attachTun":
+        this.forwarder.tunFd = command.fd
+        return
+      case "detachTun":
+        this.forwarder.tunFd = -1
+        return
+      case "clampMss":
+        this.forwarder.mssIpv4 = command.ipv4
+        this.forwarder.mssIpv6 = command.ipv6
+        return
+      case "sync":
+        this.emit({ type: "pong", number: command.number })
+        return
+      case "attachTransport":
+        this.attach(command.generation, command.fd, command.transport)
+        return
+    }
+    if (command.generation !== this.generation || this.transport === undefined) return
+    switch (command.type) {
+      case "detachTransport":
+        this.detach()
+        return
+      case "transmit":
+        this.settle(this.transport.transmit(command.packet))
+        return
+      case "installKey":
+        this.keys.install(command.key, command.replayWindow)
+        return
+      case "useKey":
+        this.useKey(command.keyId)
+        return
+      case "retireKey":
+        this.keys.retire(command.keyId)
+        return
+      case "ping":
+        this.sendOwn(this.transport, PING_MAGIC)
+        return
+      case "occExit":
+        this.sendOwn(this.transport, OCC_EXIT_MESSAGE)
+        return
+    }
+  }
+
+  /** Closes the transport and forgets everything. */
+  close(): void {
+    this.detach()
+    this.forwarder.tunFd = -1
+  }
+
+  private arm(): void {
+    const isTunWanted = this.transport === undefined || this.transport.reserve() !== undefined
+    this.poll.set(TUN, isTunWanted ? this.forwarder.tunFd : -1, POLLIN)
+    this.poll.set(TRANSPORT, this.transportFd, this.transport?.interest ?? 0)
+    this.poll.set(EVENTFD, this.eventfd, POLLIN)
+  }
+
+  private serveTransport(events: number): void {
+    const transport = this.transport!
+    const wasOpen = transport.isOpen
+    if (!wasOpen || (events & POLLOUT) !== 0) {
+      const failure = transport.writable()
+      if (failure !== undefined) {
+        this.settle(failure)
+        return
+      }
+      if (!wasOpen) this.emit({ type: "transportOpen", generation: this.generation })
+    }
+    if ((events & (POLLIN | POLLERR | POLLHUP | POLLNVAL)) !== 0) this.settle(transport.receive(this.forwarder))
+  }
+
+  private serveTun(events: number): void {
+    let packets = 0
+    while (packets < TUN_PACKETS_PER_TURN && this.readTun()) packets++
+    if (this.transport !== undefined) this.settle(this.transport.flush())
+    // An error without a reason would wake every poll from now on. A tun that is only down reports none.
+    if (packets === 0 && (events & ~POLLIN) !== 0) this.forwarder.loseTun("poll: POLLERR")
+  }
+
+  private readTun(): boolean {
+    const transport = this.transport
+    if (transport === undefined) return this.forwarder.discardFromTun(this.waste)
+    let region = transport.reserve()
+    if (region === undefined) {
+      this.settle(transport.flush())
+      region = transport.reserve()
+      if (region === undefined || this.transport === undefined) return false
+    }
+    return this.forwarder.forwardFromTun(transport, region, transport.start)
+  }
+
+  private attach(generation: number, fd: number, kind: "udp" | "tcp"): void {
+    if (generation < this.generation) {
+      closeFd(fd)
+      return
+    }
+    this.detach()
+    this.generation = generation
+    this.forwarder.begin(generation)
+    this.transport = kind === "udp" ? this.udp : this.tcp
+    this.transport.open(fd)
+    this.transportFd = fd
+    if (this.transport.isOpen) this.emit({ type: "transportOpen", generation })
+  }
+
+  private detach(): void {
+    this.keys.clear()
+    this.transport?.close()
+    this.transport = undefined
+    this.transportFd = -1
+  }
+
+  private useKey(keyId: number): void {
+    this.keys.use(keyId)
+    this.counters.set(Counter.sealedPackets, 0)
+    this.counters.set(Counter.openedPackets, 0)
+    this.counters.set(Counter.keyBytes, 0)
+  }
+
+  private sendOwn(transport: Transport, payload: Uint8Array): void {
+    this.forwarder.send(transport, payload)
+    this.settle(transport.flush())
+  }
+
+  /** Ends the transport when `failure` says that it is unusable. */
+  private settle(failure: string | undefined): void {
+    if (failure === undefined) return
+    this.detach()
+    this.emit({ type: "transportFailed", generation: this.generation, message: failure })
+  }
+}
+
+const TUN = 0
+const TRANSPORT = 1
+const EVENTFD = 2
+
+const TUN_PACKETS_PER_TURN = 64
+/** 65 datagram slots, the TCP buffers and change. */
+const ARENA_SIZE = 6 * 1024 * 1024
+const OCC_EXIT_MESSAGE = Uint8Array.of(...OCC_MAGIC, OCC_EXIT)

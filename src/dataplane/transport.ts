@@ -1,0 +1,39 @@
+/** What the worker's loop needs of a transport; `transport-udp.ts` and `transport-tcp.ts` are the two there are. */
+import type { Region } from "../linux/index.ts"
+
+/** Takes each packet that a transport receives: its length or a drop reason. The packet may be changed in place. */
+export interface PacketSink {
+  receive(memory: Region, start: number, length: number): number
+}
+
+/**
+ * A transport is made once, with its buffers, and opened once a connection. Packets are built in place: `reserve`, write
+ * at most `LARGEST_PACKET` bytes at `start` of the region, `commit`; then `flush`. Where a method returns
+ * `string | undefined`, a string says why the transport has become unusable.
+ */
+export interface Transport {
+  /** TCP: still connecting when false. */
+  readonly isOpen: boolean
+  /** Where in the reserved region the packet begins. */
+  readonly start: number
+  /** The poll events that it waits for. */
+  readonly interest: number
+  open(fd: number): void
+  /** Space for one packet; undefined while the queue is full. */
+  reserve(): Region | undefined
+  /** Queues the packet of `length` bytes in the reserved space. */
+  commit(length: number): void
+  /** Sends what is queued, as far as the kernel takes it. */
+  flush(): string | undefined
+  /** Queues and sends a control packet. */
+  transmit(packet: Uint8Array): string | undefined
+  /** The socket is writable. */
+  writable(): string | undefined
+  /** The socket is readable or has an error: one bounded round of receiving. */
+  receive(sink: PacketSink): string | undefined
+  /** A last try to send what is queued; then the socket is closed. */
+  close(): void
+}
+
+/** Bytes of the largest packet that either transport can carry (UDP over IPv4). */
+export const LARGEST_PACKET = 65_507

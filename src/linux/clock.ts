@@ -1,0 +1,15 @@
+/** The clock of the data plane and of everything that is compared with it. */
+import { scratch } from "./arena.ts"
+import { libc } from "./libc.ts"
+
+/** CLOCK_MONOTONIC in ms with a fraction, the same for all threads and processes of the machine. Allocates nothing. */
+export function monotonicMilliseconds(): number {
+  libc.clock_gettime(CLOCK_MONOTONIC, time.address)
+  const view = time.view
+  const seconds = view.getUint32(4, true) * 0x1_0000_0000 + view.getUint32(0, true)
+  return seconds * 1000 + view.getUint32(8, true) / 1e6
+}
+
+/** struct timespec: two 64-bit integers, seconds and nanoseconds. */
+const time = scratch.allocate(16)
+const CLOCK_MONOTONIC = 1

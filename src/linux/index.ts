@@ -1,0 +1,21 @@
+/** Linux through bun:ffi: memory for the kernel, descriptors, tun, sockets, poll. Imports nothing of ours. */
+export { Arena, type Region } from "./arena.ts"
+export { effectiveCapabilities, hasNetAdmin } from "./capability.ts"
+export { monotonicMilliseconds } from "./clock.ts"
+export { DatagramBatch, receiveBytes, sendBytes } from "./datagrams.ts"
+export * from "./errno.ts"
+export { openEventfd, signalEventfd, takeEventfd } from "./eventfd.ts"
+export { closeFd, readFd, writeFd } from "./file.ts"
+export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, Poll } from "./poll.ts"
+export {
+  localAddress,
+  openSocketPair,
+  openTcpSocket,
+  openUdpSocket,
+  type SocketAddress,
+  type SocketOptions,
+  setReceiveBuffer,
+  setSendBuffer,
+  socketError,
+} from "./socket.ts"
+export { openTun, type Tun } from "./tun.ts"

@@ -1,0 +1,53 @@
+/** The tun device: a descriptor that reads and writes one IP packet per call, without a header in front. */
+import { cString, scratch } from "./arena.ts"
+import { EINVAL, errno, SystemError } from "./errno.ts"
+import { O_NONBLOCK, O_RDWR, openFile } from "./file.ts"
+import { libc } from "./libc.ts"
+
+export interface Tun {
+  readonly fd: number
+  /** As the kernel names it. */
+  readonly name: string
+  /** False: the device existed before and stays when the descriptor is closed. */
+  readonly created: boolean
+}
+
+/**
+ * Opens a tun device in the network namespace of this thread. The name "tun" lets the kernel choose (tun0, tun1, ...).
+ * Any other name attaches to that device when it exists, which needs no capability if its owner or group is ours, and
+ * creates it otherwise, which needs CAP_NET_ADMIN.
+ *
+ * A failure is a `SystemError` with the syscall "open <device>" (ENOENT: no such node, EACCES and EPERM: not allowed to)
+ * or "ioctl TUNSETIFF" (EPERM: not ours, EBUSY: in use, EINVAL: the name belongs to something that is no tun, or the
+ * device was made with other flags such as multi_queue, vnet_hdr or pi).
+ */
+export function openTun(options: { readonly name: string; readonly device?: string }): Tun {
+  const fd = openFile(options.device ?? "/dev/net/tun", O_RDWR | O_NONBLOCK)
+  const requested = options.name === "tun" ? "tun%d" : options.name
+  const nameAddress = cString(interfaceName, requested)
+  if (nameAddress === undefined) {
+    libc.close(fd)
+    throw new SystemError("ioctl TUNSETIFF", EINVAL)
+  }
+  const existed = libc.if_nametoindex(nameAddress) !== 0
+  request.bytes.fill(0)
+  request.bytes.set(interfaceName.bytes)
+  request.view.setUint16(IFREQ_FLAGS, IFF_TUN | IFF_NO_PI, true)
+  if (libc.ioctl(fd, TUNSETIFF, request.address) < 0) {
+    const error = new SystemError("ioctl TUNSETIFF", errno())
+    libc.close(fd)
+    throw error
+  }
+  const end = request.bytes.indexOf(0)
+  const name = new TextDecoder().decode(request.bytes.slice(0, end))
+  return { fd, name, created: !existed }
+}
+
+/** struct ifreq: 16 bytes name, then a union that starts with u16 flags. */
+const request = scratch.allocate(40)
+const IFREQ_FLAGS = 16
+const interfaceName = scratch.allocate(16)
+
+const TUNSETIFF = 0x400454ca
+const IFF_TUN = 0x1
+const IFF_NO_PI = 0x1000

@@ -1,0 +1,3 @@
+export { Ip, IpError } from "./ip.ts"
+export { Network } from "./network.ts"
+export * from "./plan.ts"

@@ -1,0 +1,112 @@
+/**
+ * The ciphers of the data channel on raw addresses: the hot path of the data plane.
+ *
+ * A context is made once a key and keeps the expanded key; a packet only sets the nonce. Nothing here allocates or throws
+ * per packet. About 0.5 microseconds for 1400 bytes of AES-256-GCM with OpenSSL 3.0, of which 0.03 is FFI.
+ */
+import { fetchCipher } from "./crypto.ts"
+import { check, libcrypto, OpenSslError, required } from "./library.ts"
+import { allocate, gathered } from "./memory.ts"
+
+export type AeadCipher = "AES-256-GCM" | "AES-128-GCM" | "CHACHA20-POLY1305"
+export type AeadDirection = "seal" | "open"
+
+/** Bytes. */
+export const nonceLength = 12
+export const tagLength = 16
+
+export class Aead {
+  /** EVP_CIPHER_CTX; 0 after `free`, and in the direction that this key is not for. */
+  private sealing: number
+  private opening: number
+
+  private constructor(context: number, direction: AeadDirection) {
+    this.sealing = direction === "seal" ? context : 0
+    this.opening = direction === "open" ? context : 0
+  }
+
+  /** Throws `OpenSslError` when the key has the wrong length. The key is copied; the caller may wipe it. */
+  static create(cipher: AeadCipher, key: Uint8Array, direction: AeadDirection): Aead {
+    if (key.length !== keyLength[cipher]) {
+      throw new OpenSslError(`${cipher}: the key has ${key.length} bytes, not ${keyLength[cipher]}`)
+    }
+    const doing = `preparing a ${cipher} key`
+    const type = fetched.get(cipher) ?? fetchCipher(cipher)
+    fetched.set(cipher, type)
+    libcrypto.ERR_clear_error()
+    const context = required(libcrypto.EVP_CIPHER_CTX_new(), doing)
+    try {
+      const initialise = direction === "seal" ? libcrypto.EVP_EncryptInit_ex : libcrypto.EVP_DecryptInit_ex
+      gathered([key], (address) => check(initialise(context, type, 0, address, 0), doing))
+      return new Aead(context, direction)
+    } catch (error) {
+      libcrypto.EVP_CIPHER_CTX_free(context)
+      throw error
+    }
+  }
+
+  /**
+   * Encrypts `length` bytes at `input` to `output` (which may be the same address) and writes the 16-byte tag at `tag`.
+   * `nonce` is the address of 12 bytes. Returns the bytes written (= `length`), or -1.
+   */
+  seal(
+    nonce: number,
+    aad: number,
+    aadLength: number,
+    input: number,
+    length: number,
+    output: number,
+    tag: number,
+  ): number {
+    const context = this.sealing
+    if (context === 0) return -1
+    if (libcrypto.EVP_EncryptInit_ex(context, 0, 0, 0, nonce) !== 1) return -1
+    if (aadLength > 0 && libcrypto.EVP_EncryptUpdate(context, 0, written.address, aad, aadLength) !== 1) return -1
+    if (length > 0 && libcrypto.EVP_EncryptUpdate(context, output, written.address, input, length) !== 1) return -1
+    if (libcrypto.EVP_EncryptFinal_ex(context, output, written.address) !== 1) return -1
+    if (libcrypto.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, tagLength, tag) !== 1) return -1
+    return length
+  }
+
+  /**
+   * Decrypts `length` bytes at `input` to `output` (which may be the same address) and checks the 16 bytes at `tag`.
+   * Returns the bytes written (= `length`), or -1 when they are not authentic: what is at `output` must not be used then.
+   */
+  open(
+    nonce: number,
+    aad: number,
+    aadLength: number,
+    input: number,
+    length: number,
+    output: number,
+    tag: number,
+  ): number {
+    const context = this.opening
+    if (context === 0) return -1
+    if (libcrypto.EVP_DecryptInit_ex(context, 0, 0, 0, nonce) !== 1) return -1
+    if (libcrypto.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, tagLength, tag) !== 1) return -1
+    if (aadLength > 0 && libcrypto.EVP_DecryptUpdate(context, 0, written.address, aad, aadLength) !== 1) return -1
+    if (length > 0 && libcrypto.EVP_DecryptUpdate(context, output, written.address, input, length) !== 1) return -1
+    if (libcrypto.EVP_DecryptFinal_ex(context, output, written.address) !== 1) return -1
+    return length
+  }
+
+  /** Wipes and releases the key; idempotent. `seal` and `open` return -1 afterwards. */
+  free(): void {
+    const context = this.sealing || this.opening
+    this.sealing = 0
+    this.opening = 0
+    if (context !== 0) libcrypto.EVP_CIPHER_CTX_free(context)
+  }
+
+  [Symbol.dispose](): void {
+    this.free()
+  }
+}
+
+const keyLength: Record<AeadCipher, number> = { "AES-256-GCM": 32, "AES-128-GCM": 16, "CHACHA20-POLY1305": 32 }
+const fetched = new Map<AeadCipher, number>()
+const EVP_CTRL_AEAD_GET_TAG = 0x10
+const EVP_CTRL_AEAD_SET_TAG = 0x11
+/** Where OpenSSL writes lengths, always those that went in. */
+const written = allocate(8)

@@ -1,0 +1,151 @@
+/**
+ * A certificate as the facts that checks are made on. Nothing here decides anything, and a certificate that is odd
+ * (a field missing, twice, or undecodable) gives facts that no check can be content with, never an error.
+ */
+import { CString, type Pointer, read } from "bun:ffi"
+import { libcrypto, required } from "./library.ts"
+import { allocate } from "./memory.ts"
+
+/** The group of checks that refused a certificate. */
+export type PeerCheck = "chain" | "validity" | "purpose" | "name" | "fingerprint" | "certificate"
+
+export interface PeerCertificate {
+  /** As OpenVPN writes it: `C=KG, O=OpenVPN-TEST, CN=server, emailAddress=me@example.net`, in the certificate's order. */
+  readonly subject: string
+  readonly issuer: string
+  /** The last CN of the subject, control characters as `_`; undefined when there is none. */
+  readonly commonName: string | undefined
+  /** X.509 bits (digitalSignature 0x80 ... decipherOnly 0x8000), undefined when the extension is absent. */
+  readonly keyUsage: number | undefined
+  /** Dotted OIDs; empty when the extension cannot be read, undefined when it is absent. */
+  readonly extendedKeyUsage: ReadonlyArray<string> | undefined
+  /** Netscape certificate type bits (client 0x80, server 0x40), undefined when absent. */
+  readonly netscapeCertType: number | undefined
+  /** Unix seconds; an unreadable date is Infinity here and -Infinity in `notAfter`, so that no moment is inside. */
+  readonly notBefore: number
+  readonly notAfter: number
+  /** SHA-256 over the DER, lower-case hex without separators. */
+  readonly sha256: string
+  /** Decimal. */
+  readonly serial: string
+}
+
+/** Borrows `x509`. */
+export function decodeCertificate(x509: number): PeerCertificate {
+  const subject = libcrypto.X509_get_subject_name(x509) ?? 0
+  const keyUsage = libcrypto.X509_get_key_usage(x509)
+  return {
+    subject: nameText(subject),
+    issuer: nameText(libcrypto.X509_get_issuer_name(x509) ?? 0),
+    commonName: lastCommonName(subject),
+    keyUsage: keyUsage === 0xffffffff ? undefined : keyUsage,
+    extendedKeyUsage: extendedKeyUsage(x509),
+    netscapeCertType: netscapeCertType(x509),
+    notBefore: unixSeconds(libcrypto.X509_get0_notBefore(x509) ?? 0) ?? Number.POSITIVE_INFINITY,
+    notAfter: unixSeconds(libcrypto.X509_get0_notAfter(x509) ?? 0) ?? Number.NEGATIVE_INFINITY,
+    sha256: fingerprint(x509),
+    serial: decimalSerial(x509),
+  }
+}
+
+/** The subject alone, for messages. Borrows `x509`. */
+export function certificateSubject(x509: number): string {
+  return nameText(libcrypto.X509_get_subject_name(x509) ?? 0)
+}
+
+function nameText(name: number): string {
+  return printed((bio) => libcrypto.X509_NAME_print_ex(bio, name, 0, XN_FLAG_SEP_CPLUS_SPC | UTF8_WITHOUT_CONTROLS))
+}
+
+function lastCommonName(name: number): string | undefined {
+  const after = (position: number) => libcrypto.X509_NAME_get_index_by_NID(name, NID_commonName, position)
+  let last = -1
+  for (let at = after(-1); at >= 0; at = after(at)) last = at
+  if (last < 0) return undefined
+  const value = libcrypto.X509_NAME_ENTRY_get_data(libcrypto.X509_NAME_get_entry(name, last) ?? 0) ?? 0
+  return printed((bio) => libcrypto.ASN1_STRING_print_ex(bio, value, ASN1_STRFLGS_UTF8_CONVERT)).replace(
+    /[\u0000-\u001f\u007f]/g,
+    "_",
+  )
+}
+
+function extendedKeyUsage(x509: number): ReadonlyArray<string> | undefined {
+  if (libcrypto.X509_get_ext_by_NID(x509, NID_ext_key_usage, -1) < 0) return undefined
+  const usages = libcrypto.X509_get_ext_d2i(x509, NID_ext_key_usage, 0, 0)
+  if (!usages) return []
+  const oids: Array<string> = []
+  for (let index = 0; index < libcrypto.OPENSSL_sk_num(usages); index++) {
+    const length = libcrypto.OBJ_obj2txt(
+      scratch.address,
+      scratch.bytes.length,
+      libcrypto.OPENSSL_sk_value(usages, index) ?? 0,
+      1,
+    )
+    if (length > 0 && length < scratch.bytes.length) oids.push(text(scratch.bytes.subarray(0, length)))
+  }
+  libcrypto.EXTENDED_KEY_USAGE_free(usages)
+  return oids
+}
+
+function netscapeCertType(x509: number): number | undefined {
+  if (libcrypto.X509_get_ext_by_NID(x509, NID_netscape_cert_type, -1) < 0) return undefined
+  const bits = libcrypto.X509_get_ext_d2i(x509, NID_netscape_cert_type, 0, 0)
+  if (!bits) return 0
+  const data = libcrypto.ASN1_STRING_get0_data(bits)
+  const first = data && libcrypto.ASN1_STRING_length(bits) > 0 ? read.u8(data as Pointer, 0) : 0
+  libcrypto.ASN1_BIT_STRING_free(bits)
+  return first
+}
+
+function unixSeconds(time: number): number | undefined {
+  const epoch = required(libcrypto.ASN1_TIME_set(0, 0), "making a time")
+  const difference = new Int32Array(scratch.bytes.buffer, 0, 2)
+  const readable = libcrypto.ASN1_TIME_diff(scratch.address, scratch.address + 4, epoch, time) === 1
+  libcrypto.ASN1_TIME_free(epoch)
+  return readable ? difference[0]! * 86_400 + difference[1]! : undefined
+}
+
+function fingerprint(x509: number): string {
+  libcrypto.X509_digest(x509, libcrypto.EVP_sha256() ?? 0, scratch.address, scratch.address + 32)
+  return scratch.bytes.subarray(0, 32).toHex()
+}
+
+function decimalSerial(x509: number): string {
+  const number = required(
+    libcrypto.ASN1_INTEGER_to_BN(libcrypto.X509_get0_serialNumber(x509) ?? 0, 0),
+    "reading a serial number",
+  )
+  const digits = required(libcrypto.BN_bn2dec(number), "reading a serial number")
+  const decimal = String(new CString(digits as Pointer))
+  libcrypto.CRYPTO_free(digits, 0, 0)
+  libcrypto.BN_free(number)
+  return decimal
+}
+
+/** What `print` writes to a memory BIO. */
+function printed(print: (bio: number) => number): string {
+  const bio = required(libcrypto.BIO_new(libcrypto.BIO_s_mem() ?? 0), "making a memory BIO")
+  const parts: Array<Uint8Array> = []
+  print(bio)
+  for (;;) {
+    const length = libcrypto.BIO_read(bio, scratch.address, scratch.bytes.length)
+    if (length <= 0) break
+    parts.push(scratch.bytes.slice(0, length))
+  }
+  libcrypto.BIO_free(bio)
+  return text(Buffer.concat(parts))
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes)
+}
+
+const scratch = allocate(1024)
+const NID_commonName = 13
+const NID_netscape_cert_type = 71
+const NID_ext_key_usage = 126
+/** Values separated by ", ", the parts of a multi-valued one by " + "; short names are the default. */
+const XN_FLAG_SEP_CPLUS_SPC = 2 << 16
+const ASN1_STRFLGS_UTF8_CONVERT = 0x10
+const ASN1_STRFLGS_ESC_CTRL = 0x02
+const UTF8_WITHOUT_CONTROLS = ASN1_STRFLGS_UTF8_CONVERT | ASN1_STRFLGS_ESC_CTRL

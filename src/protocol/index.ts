@@ -1,0 +1,28 @@
+/**
+ * The OpenVPN wire protocol of a client, pure: no clock, no randomness, no I/O. Start with `Session`; its ports are
+ * `Crypto`, `Random` and `Tls`.
+ */
+export type { ClientMessage } from "./control.ts"
+export {
+  cipherKeyLength,
+  type DataHead,
+  implicitIvLength,
+  noPeerId,
+  OCC_EXIT,
+  OCC_MAGIC,
+  PING_MAGIC,
+  packetIdLength,
+  packetIdLimit,
+  readDataHead,
+  tagLength,
+} from "./datachannel.ts"
+export type { DropReason } from "./drop.ts"
+export { mssFor } from "./mtu.ts"
+export { keyIdOf, Opcode, opcodeOf } from "./opcode.ts"
+export type { Versions } from "./options.ts"
+export type * from "./output.ts"
+export { type PeerRefusal, verifyPeer } from "./peer.ts"
+export type * from "./ports.ts"
+export { defaultReplayWindow, ReplayWindow, type ReplayWindowSize } from "./replay.ts"
+export { Session, type TimerReason } from "./session.ts"
+export type { SessionOptions } from "./sessionoptions.ts"

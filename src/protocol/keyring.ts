@@ -1,0 +1,122 @@
+/**
+ * The live keys of a session: at most two, the newest and the one before it (OpenVPN's "lame duck"). Decides which one sends
+ * and when the older one goes; receiving works with either.
+ *
+ * The newest key begins to send when the peer surely has it, so that no packet is lost. The server makes its keys when our
+ * acknowledgement of its last message arrives, and answers nothing to it. So we wait until whichever comes first:
+ *
+ * - The peer acknowledged everything and then stayed silent for so long that two retransmissions of its last message are
+ *   overdue: had our acknowledgement been lost, it would have come again. They follow after 2, 6, 14, 30 s (`tls-timeout`,
+ *   doubling), so the silence needed is 3.5 `tls-timeout` plus three times what the retransmissions until now took. Without
+ *   this rule a server that renegotiates more often than the next one allows would forget the key we still send with.
+ * - min(hand-window, reneg-sec / 2) since the negotiation began, as OpenVPN waits: by then the peer has the keys or gave up.
+ * - The next negotiation begins: the peer only agrees to it with the keys in place, and forgets the older ones.
+ * - The older key expires.
+ */
+import type { Profile } from "../config/profile.ts"
+import type { KeyState } from "./keystate.ts"
+import type { DataKey, Output, TlsFacts } from "./output.ts"
+import type { Instant } from "./ports.ts"
+
+interface LiveKey {
+  readonly state: KeyState
+  /** When the peer's last message of the key exchange arrived. */
+  readonly since: Instant
+  /** Set when the first negotiation of a successor began: `tran-window` after it. */
+  expiresAt: Instant | undefined
+}
+
+export class Keyring {
+  readonly #timers: Profile["timers"]
+  readonly #emit: (output: Output) => void
+  #newest: LiveKey | undefined
+  #older: LiveKey | undefined
+  #sending: number | undefined
+
+  constructor(timers: Profile["timers"], emit: (output: Output) => void) {
+    this.#timers = timers
+    this.#emit = emit
+  }
+
+  /** The key state to send control messages on. */
+  get newest(): KeyState | undefined {
+    return this.#newest?.state
+  }
+
+  get states(): ReadonlyArray<KeyState> {
+    return [this.#newest, this.#older].flatMap((key) => (key === undefined ? [] : [key.state]))
+  }
+
+  /** A key that is ready at once for receiving. The first one also sends at once. */
+  install(state: KeyState, key: DataKey, tls: TlsFacts): void {
+    this.#useNewest()
+    this.#retireOlder()
+    this.#older = this.#newest
+    this.#newest = { state, since: state.lastReceive ?? state.startedAt, expiresAt: undefined }
+    this.#emit({ type: "installKey", key, tls })
+    if (this.#older === undefined) this.#useNewest()
+  }
+
+  /** A successor of the newest key is being negotiated. */
+  negotiationStarted(now: Instant): void {
+    this.#useNewest()
+    if (this.#newest !== undefined) this.#newest.expiresAt ??= now + this.#timers.tranWindow * 1000
+  }
+
+  timeout(now: Instant): void {
+    const switchAt = this.#switchAt()
+    if (switchAt !== undefined && now >= switchAt) this.#useNewest()
+    if (hasExpired(this.#older, now)) this.#retireOlder()
+    if (hasExpired(this.#newest, now)) {
+      this.#retire(this.#newest)
+      this.#newest = undefined
+      this.#sending = undefined
+    }
+  }
+
+  nextTimeout(): { readonly at: Instant; readonly reason: "switchKey" | "retireKey" } | undefined {
+    const switchAt = this.#switchAt()
+    const expiries = [this.#older?.expiresAt, this.#newest?.expiresAt].filter((at) => at !== undefined)
+    const retireAt = expiries.length > 0 ? Math.min(...expiries) : undefined
+    if (switchAt !== undefined && (retireAt === undefined || switchAt <= retireAt))
+      return { at: switchAt, reason: "switchKey" }
+    return retireAt === undefined ? undefined : { at: retireAt, reason: "retireKey" }
+  }
+
+  /** Releases the key states without another word: the session ends. */
+  free(): void {
+    for (const state of this.states) state.free()
+  }
+
+  #switchAt(): Instant | undefined {
+    if (this.#newest === undefined || this.#older === undefined || this.#newest.state.keyId === this.#sending)
+      return undefined
+    const { state, since } = this.#newest
+    const { handWindow, renegSec, tlsTimeout } = this.#timers
+    const certain = state.startedAt + Math.min(handWindow, renegSec > 0 ? renegSec / 2 : handWindow) * 1000
+    const heard = state.lastReceive ?? since
+    const silent = state.isSettled ? heard + 3 * (heard - since) + 3.5 * tlsTimeout * 1000 : certain
+    return Math.min(certain, silent, this.#older.expiresAt ?? certain)
+  }
+
+  #useNewest(): void {
+    if (this.#newest === undefined || this.#newest.state.keyId === this.#sending) return
+    this.#sending = this.#newest.state.keyId
+    this.#emit({ type: "useKey", keyId: this.#sending })
+  }
+
+  #retireOlder(): void {
+    this.#useNewest()
+    this.#retire(this.#older)
+    this.#older = undefined
+  }
+
+  #retire(key: LiveKey | undefined): void {
+    if (key === undefined) return
+    key.state.free()
+    this.#emit({ type: "retireKey", keyId: key.state.keyId })
+  }
+}
+
+const hasExpired = (key: LiveKey | undefined, now: Instant): boolean =>
+  key?.expiresAt !== undefined && now >= key.expiresAt

@@ -1,0 +1,68 @@
+/** What the data channel will be, from what the server pushed and what the file allows. */
+import * as Result from "effect/Result"
+import type { DataCipher } from "../config/profile.ts"
+import type { Pushed } from "../config/push.ts"
+import { noPeerId } from "./datachannel.ts"
+import type { Derivation } from "./keystate.ts"
+import { maxTunMtu, optionsField } from "./options.ts"
+
+/** Holds for all keys of the session. */
+export interface DataChannel {
+  readonly cipher: DataCipher
+  /** Undefined: DATA_V1. */
+  readonly peerId: number | undefined
+  readonly derivation: Derivation
+  /** Whether the server understands EXIT on the control channel. */
+  readonly exitOnControl: boolean
+}
+
+export interface Offer {
+  readonly dataCiphers: ReadonlyArray<DataCipher>
+  readonly dataCiphersFallback: DataCipher | undefined
+}
+
+/** Fails with why the push cannot be honoured. `serverOptions`: the options string of the server's key exchange. */
+export const negotiate = (pushed: Pushed, serverOptions: string, offer: Offer): Result.Result<DataChannel, string> => {
+  const refusal = refusePush(pushed)
+  if (refusal !== undefined) return Result.fail(refusal)
+  return Result.map(chooseCipher(pushed, serverOptions, offer), (cipher) => ({
+    cipher,
+    peerId: pushed.peerId === noPeerId ? undefined : pushed.peerId,
+    derivation: pushed.protocolFlags.includes("tls-ekm") ? "tls-ekm" : "prf",
+    exitOnControl: pushed.protocolFlags.includes("cc-exit"),
+  }))
+}
+
+const refusePush = (pushed: Pushed): string | undefined => {
+  if (pushed.compression !== undefined)
+    return `the server pushed "${pushed.compression}", but compression is not supported: remove it from the server's configuration`
+  if (pushed.tunMtu !== undefined && (pushed.tunMtu < minTunMtu || pushed.tunMtu > maxTunMtu))
+    return `the server pushed tun-mtu ${pushed.tunMtu}, outside ${minTunMtu} to ${maxTunMtu}`
+  const flag = pushed.protocolFlags.find((name) => notAnnounced.has(name))
+  return flag === undefined ? undefined : `the server pushed protocol flag ${flag}, which was not announced`
+}
+
+/** The pushed cipher; without one that of the server's options string; without that `data-ciphers-fallback`. */
+const chooseCipher = (pushed: Pushed, serverOptions: string, offer: Offer): Result.Result<DataCipher, string> => {
+  const { dataCiphers, dataCiphersFallback } = offer
+  const offered = dataCiphers.join(":")
+  const find = (name: string, among: ReadonlyArray<DataCipher | undefined>): DataCipher | undefined =>
+    among.find((cipher) => cipher === name.toUpperCase())
+  if (pushed.cipher !== undefined) {
+    const cipher = find(pushed.cipher, dataCiphers)
+    if (cipher !== undefined) return Result.succeed(cipher)
+    return Result.fail(`the server chose data cipher ${pushed.cipher}, but data-ciphers allows ${offered}`)
+  }
+  const own = optionsField(serverOptions, "cipher")
+  if (own !== undefined) {
+    const cipher = find(own, [...dataCiphers, dataCiphersFallback])
+    if (cipher !== undefined) return Result.succeed(cipher)
+    return Result.fail(`the server uses data cipher ${own.slice(0, 64)}, but data-ciphers allows ${offered}`)
+  }
+  if (dataCiphersFallback !== undefined) return Result.succeed(dataCiphersFallback)
+  return Result.fail(`the server named no data cipher (data-ciphers allows ${offered}): set data-ciphers-fallback`)
+}
+
+/** Each changes what is on the wire; a server may only push them to a client that announced them. */
+const notAnnounced: ReadonlySet<string> = new Set(["dyn-tls-crypt", "aead-epoch"])
+const minTunMtu = 100

@@ -1,0 +1,109 @@
+/**
+ * The two descriptions of itself that a client sends with key method 2: the options string, which servers compare with their
+ * own only to warn, and the peer info, which says what the server may choose.
+ */
+import type { ControlWrapping, DataCipher, DigestName, Transport } from "../config/profile.ts"
+import { digestLength } from "./wrap.ts"
+
+export interface OptionsStringFacts {
+  readonly transport: Transport
+  readonly tunMtu: number
+  readonly auth: DigestName
+  readonly wrapping: ControlWrapping
+}
+
+/** As OpenVPN 2.6 composes it for a client that negotiates its cipher. */
+export const optionsString = ({ transport, tunMtu, auth, wrapping }: OptionsStringFacts): string => {
+  // 2.6 reckons with opcode, packet id and one 16-byte IV for a cipher that is not known yet.
+  const linkMtu = tunMtu + 21 + digestLength[auth] + (transport === "tcp" ? 2 : 0)
+  const tlsAuth = wrapping._tag === "TlsAuth"
+  const fields = [
+    "V4",
+    "dev-type tun",
+    `link-mtu ${linkMtu}`,
+    `tun-mtu ${tunMtu}`,
+    `proto ${transport === "udp" ? "UDPv4" : "TCPv4_CLIENT"}`,
+    ...(tlsAuth && wrapping.direction !== undefined ? [`keydir ${wrapping.direction}`] : []),
+    `auth ${auth}`,
+    "keysize 128",
+    ...(tlsAuth ? ["tls-auth"] : []),
+    "key-method 2",
+    "tls-client",
+  ]
+  return fields.join(",")
+}
+
+/** The value of one field of the peer's options string, "" for a bare word, undefined when it is absent. */
+export const optionsField = (options: string, name: string): string | undefined => {
+  for (const field of options.split(",")) {
+    if (field === name) return ""
+    if (field.startsWith(`${name} `)) return field.slice(name.length + 1)
+  }
+  return undefined
+}
+
+/** Who we are, for IV_VER, IV_PLAT and, with `push-peer-info`, IV_PLAT_VER and IV_SSL. */
+export interface Versions {
+  readonly version: string
+  readonly platform: string
+  readonly platformVersion?: string
+  readonly ssl?: string
+}
+
+export interface PeerInfoFacts {
+  readonly versions: Versions
+  readonly dataCiphers: ReadonlyArray<DataCipher>
+  readonly pull: boolean
+  readonly tunMtu: number
+  /** `push-peer-info`: tell more than the server needs. */
+  readonly push: boolean
+  /** From `setenv`: UV_* goes only with `push`, IV_* always. */
+  readonly variables: ReadonlyArray<readonly [string, string]>
+}
+
+/** Lines `KEY=VALUE`. Only what works is announced: the server acts on it. */
+export const peerInfo = (facts: PeerInfoFacts): string => {
+  const { versions, dataCiphers, push } = facts
+  const own: Array<readonly [string, string | undefined]> = [
+    ["IV_VER", versions.version],
+    ["IV_PLAT", versions.platform],
+    ["IV_TCPNL", "1"],
+    ["IV_MTU", String(Math.max(maxTunMtu, facts.tunMtu))],
+    ["IV_NCP", dataCiphers.includes("AES-128-GCM") && dataCiphers.includes("AES-256-GCM") ? "2" : undefined],
+    ["IV_CIPHERS", dataCiphers.join(":")],
+    ["IV_PROTO", String(protocolBits(facts.pull))],
+    ["IV_PLAT_VER", push ? versions.platformVersion : undefined],
+    ["IV_SSL", push ? versions.ssl : undefined],
+  ]
+  const variables = facts.variables.filter(
+    ([name]) => (name.startsWith("IV_") || (push && name.startsWith("UV_"))) && !own.some(([taken]) => taken === name),
+  )
+  return [...own, ...variables]
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}=${singleLine(value!)}\n`)
+    .join("")
+}
+
+/** OpenVPN's `tun-mtu-max`: the largest tun MTU that a server may push. */
+export const maxTunMtu = 1600
+
+/** A line break inside a value would start a line of its own. */
+const singleLine = (value: string): string => value.replace(/[\0\r\n]/g, "_")
+
+const protocolBits = (pull: boolean): number =>
+  ivProto.dataV2 |
+  (pull ? ivProto.requestPush : 0) |
+  ivProto.tlsKeyExport |
+  ivProto.authPendingKeyword |
+  ivProto.exitNotify |
+  ivProto.authFailTemporary
+
+/** Bits of IV_PROTO. Not set, because not built: NCP_P2P 32, DYN_TLS_CRYPT 512, DATA_EPOCH 1024, PUSH_UPDATE 4096. */
+const ivProto = {
+  dataV2: 2,
+  requestPush: 4,
+  tlsKeyExport: 8,
+  authPendingKeyword: 16,
+  exitNotify: 128,
+  authFailTemporary: 256,
+} as const

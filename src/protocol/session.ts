@@ -1,0 +1,402 @@
+/**
+ * One attempt to talk to one server, sans-IO: bytes and instants in, `Output`s out. The driver calls one of the methods that
+ * take `now`, then drains `poll()`, sends what is to be sent, and sets one timer to `nextTimeout()`.
+ *
+ * A session is the channel (whose packets count), one key state per negotiation (`keystate.ts`), the ring of live keys
+ * (`keyring.ts`) and, until the server has pushed, `pull.ts`. This file joins them and holds the deadlines. What it
+ * does not do: decide when to renegotiate (`tunnel/rekey.ts`), whether to try again (`tunnel/retry.ts`), or touch data packets.
+ */
+import * as Result from "effect/Result"
+import { readPush } from "../config/index.ts"
+import { ControlChannel } from "./channel.ts"
+import { type ClientMessage, encodeClientMessage, parseServerMessage, type ServerMessage } from "./control.ts"
+import type { DropReason } from "./drop.ts"
+import { Keyring } from "./keyring.ts"
+import { sliceKeyBlock } from "./keys.ts"
+import { KeyState, type KeyStateEvent } from "./keystate.ts"
+import { type DataChannel, negotiate } from "./negotiate.ts"
+import { Opcode } from "./opcode.ts"
+import type { CloseReason, Output } from "./output.ts"
+import type { ControlHead, ControlPacket } from "./packet.ts"
+import type { Instant, PeerCheck } from "./ports.ts"
+import { Pull } from "./pull.ts"
+import { authFailed, closeReason } from "./reasons.ts"
+import { keyStateOptions, type SessionOptions } from "./sessionoptions.ts"
+
+/** What a session may wait for. */
+export type TimerReason =
+  /** A control packet is not acknowledged. */
+  | "retransmit"
+  /** The server has not answered the hard reset. */
+  | "answer"
+  /** A negotiation must reach the end of its key exchange. */
+  | "handshake"
+  | "pushRequest"
+  /** The server must have pushed. */
+  | "pushReply"
+  /** The newest key takes over sending. */
+  | "switchKey"
+  /** A key has been replaced for `tran-window`. */
+  | "retireKey"
+
+export class Session {
+  readonly #options: SessionOptions
+  readonly #channel: ControlChannel
+  readonly #keyring: Keyring
+  readonly #outputs: Array<Output> = []
+  #state: "idle" | "open" | "closed" = "idle"
+  #startedAt: Instant = 0
+  /** The key state that has no keys yet. */
+  #negotiation: KeyState | undefined
+  /** Between the first key exchange and the PUSH_REPLY. */
+  #pull: Pull | undefined
+  /** Agreed once; later keys keep to it. */
+  #data: DataChannel | undefined
+  #exitNotify: number | undefined
+  #nextKeyId = 1
+  /** The key id of the last negotiation when that failed: the server may not have noticed and use it again. */
+  #failedKeyId: number | undefined
+
+  constructor(options: SessionOptions) {
+    this.#options = options
+    this.#channel = new ControlChannel(options.crypto, options.random, options)
+    this.#keyring = new Keyring(options.timers, (output) => this.#outputs.push(output))
+    this.#exitNotify = options.explicitExitNotify
+  }
+
+  /** Sends the hard reset. */
+  start(now: Instant): void {
+    if (this.#state !== "idle") return
+    this.#state = "open"
+    this.#startedAt = now
+    this.#negotiation = this.#newKeyState(now, 0)
+    this.#negotiation.timeout(now)
+  }
+
+  /** A control packet, without TCP's length. It is not kept: the buffer is the caller's again. */
+  receive(now: Instant, packet: Uint8Array): void {
+    if (this.#state !== "open") return
+    const opened = this.#channel.open(now, packet, (head) => this.#admit(head))
+    if (Result.isFailure(opened)) {
+      this.#refused(opened.failure)
+      return
+    }
+    const state = this.#stateOf(opened.success.keyId) ?? this.#softReset(now)
+    this.#deliver(now, state, opened.success)
+  }
+
+  /** Does what is due; early calls do nothing. */
+  timeout(now: Instant): void {
+    if (this.#state !== "open") return
+    for (const state of this.#states()) state.timeout(now)
+    this.#checkNegotiation(now)
+    this.#checkPull(now)
+    this.#keyring.timeout(now)
+    this.#checkKeys()
+  }
+
+  /** Begins a soft reset, unless one is under way or the first keys are not there yet. */
+  renegotiate(now: Instant): void {
+    if (this.#state !== "open" || !this.#canRenegotiate()) return
+    this.#softReset(now).timeout(now)
+  }
+
+  /** Sends a message to the server, if the key exchange got that far. */
+  reply(now: Instant, message: ClientMessage): void {
+    if (this.#state !== "open") return
+    if (message.type === "pushRequest") this.#pull?.requested(now)
+    this.#send(now, encodeClientMessage(message))
+  }
+
+  /** Says goodbye if that is wanted and the control channel is the place, and ends. */
+  close(now: Instant): void {
+    if (this.#state === "open" && this.exitNotification === "control")
+      this.#send(now, encodeClientMessage({ type: "exit" }))
+    this.#close(closeReason.requested())
+  }
+
+  /** The next output. Drain it after every call. */
+  poll(): Output | undefined {
+    return this.#outputs.shift()
+  }
+
+  nextTimeout(): { readonly at: Instant; readonly reason: TimerReason } | undefined {
+    if (this.#state !== "open") return undefined
+    const timers: Array<{ readonly at: Instant; readonly reason: TimerReason }> = []
+    for (const { nextRetransmit } of this.#states())
+      if (nextRetransmit !== undefined) timers.push({ at: nextRetransmit, reason: "retransmit" })
+    const negotiation = this.#negotiationDeadline()
+    if (negotiation !== undefined) timers.push(negotiation)
+    if (this.#pull !== undefined) {
+      timers.push({ at: this.#pull.requestAt, reason: "pushRequest" })
+      timers.push({ at: this.#pull.deadline(this.lastReceive), reason: "pushReply" })
+    }
+    const keys = this.#keyring.nextTimeout()
+    if (keys !== undefined) timers.push(keys)
+    return timers.reduce<(typeof timers)[number] | undefined>(
+      (first, timer) => (first === undefined || timer.at < first.at ? timer : first),
+      undefined,
+    )
+  }
+
+  /** When the last authenticated control packet came, of whatever kind. */
+  get lastReceive(): Instant | undefined {
+    return this.#channel.lastReceive
+  }
+
+  /** How to announce the exit: with `close` itself, with OCC_EXIT on the data channel before it, or not at all. */
+  get exitNotification(): "control" | "data" | "none" {
+    if (this.#data === undefined || this.#exitNotify === undefined || this.#exitNotify === 0) return "none"
+    if (this.#data.exitOnControl) return "control"
+    return this.#options.transport === "udp" ? "data" : "none"
+  }
+
+  /** Packets without effect, by reason. */
+  get drops(): Readonly<Record<string, number>> {
+    return this.#channel.drops
+  }
+
+  // Packets
+
+  #states(): ReadonlyArray<KeyState> {
+    return this.#negotiation === undefined ? this.#keyring.states : [...this.#keyring.states, this.#negotiation]
+  }
+
+  #stateOf(keyId: number): KeyState | undefined {
+    return this.#states().find((state) => state.keyId === keyId)
+  }
+
+  /** Which packets may pass, by key id: those of a key state, or the server's wish for a new one. */
+  #admit(head: ControlHead): DropReason | undefined {
+    if (this.#stateOf(head.keyId) !== undefined) return undefined
+    if (head.opcode !== Opcode.SoftResetV1) return "keyId"
+    if (!this.#canRenegotiate()) return "unexpected"
+    if (head.keyId === this.#failedKeyId) this.#nextKeyId = head.keyId
+    return head.keyId === this.#nextKeyId ? undefined : "keyId"
+  }
+
+  #refused(reason: DropReason): void {
+    // A stream that loses its place cannot find it again; stale and foreign packets do not occur on it otherwise.
+    if (this.#options.transport === "tcp" && fatalOnTcp.has(reason)) this.#close(closeReason.protocolError(reason))
+  }
+
+  #deliver(now: Instant, state: KeyState, packet: ControlPacket): void {
+    const drop = state.receive(now, packet)
+    if (drop !== undefined) this.#channel.count(drop)
+    for (let event = state.nextEvent(); event !== undefined && this.#state === "open"; event = state.nextEvent())
+      this.#handle(now, state, event)
+  }
+
+  // Negotiations
+
+  #newKeyState(now: Instant, keyId: number): KeyState {
+    const reset = keyId === 0 ? Opcode.HardResetClientV2 : Opcode.SoftResetV1
+    return new KeyState(now, reset, {
+      ...keyStateOptions(this.#options, this.#channel.wrapOverhead),
+      keyId,
+      // Some servers without wrapping do not understand more at first (SoftEther).
+      ackLimit: () => (this.#options.wrapping._tag === "Plain" && this.#data === undefined ? 4 : 8),
+      transmit: (packet) => this.#outputs.push({ type: "transmit", packet: this.#channel.seal(packet) }),
+    })
+  }
+
+  #canRenegotiate(): boolean {
+    return this.#negotiation === undefined && this.#keyring.newest !== undefined
+  }
+
+  #softReset(now: Instant): KeyState {
+    const state = this.#newKeyState(now, this.#nextKeyId)
+    this.#keyring.negotiationStarted(now)
+    this.#negotiation = state
+    this.#nextKeyId = this.#nextKeyId === 7 ? 1 : this.#nextKeyId + 1
+    return state
+  }
+
+  #handle(now: Instant, state: KeyState, event: KeyStateEvent): void {
+    switch (event.type) {
+      case "exchanged":
+        if (this.#data !== undefined) this.#install(state, this.#data)
+        else if (this.#options.pull) this.#pull = new Pull(now, this.#options.timers)
+        else this.#configure(state, [])
+        return
+      case "message":
+        this.#message(parseServerMessage(event.text))
+        return
+      case "refusedText":
+        this.#notice(
+          "warn",
+          "control-text-refused",
+          "the server sent a control message that is too long or not printable",
+        )
+        return
+      case "failed":
+        if (state === this.#negotiation) this.#negotiationFailed(event.message, event.check)
+        else this.#notice("warn", "control-channel-lost", `TLS of key ${state.keyId}: ${event.message}`)
+    }
+  }
+
+  #negotiationFailed(message: string, check: PeerCheck | undefined): void {
+    if (this.#data === undefined) {
+      this.#close(check === undefined ? closeReason.tlsFailed(message) : closeReason.peerRefused(message, check))
+      return
+    }
+    this.#failedKeyId = this.#negotiation?.keyId
+    this.#negotiation?.free()
+    this.#negotiation = undefined
+    this.#outputs.push({ type: "renegotiationFailed", message })
+    this.#checkKeys()
+  }
+
+  #negotiationDeadline(): { readonly at: Instant; readonly reason: "answer" | "handshake" } | undefined {
+    const state = this.#negotiation
+    if (state === undefined || state.phase === "exchanged") return undefined
+    const { connectTimeoutSeconds, timers } = this.#options
+    if (this.#channel.remoteId !== undefined)
+      return { at: state.startedAt + timers.handWindow * 1000, reason: "handshake" }
+    return { at: this.#startedAt + Math.min(connectTimeoutSeconds, timers.handWindow) * 1000, reason: "answer" }
+  }
+
+  #checkNegotiation(now: Instant): void {
+    const deadline = this.#negotiationDeadline()
+    if (deadline === undefined || now < deadline.at) return
+    if (deadline.reason === "answer") {
+      this.#close(closeReason.noAnswer((now - this.#startedAt) / 1000))
+      return
+    }
+    const { handWindow } = this.#options.timers
+    if (this.#data === undefined) this.#close(closeReason.handshakeTimeout(handWindow))
+    else this.#negotiationFailed(`no new key within ${handWindow} s (hand-window)`, undefined)
+  }
+
+  // Configuration
+
+  #checkPull(now: Instant): void {
+    if (this.#pull === undefined || this.#state !== "open") return
+    if (now >= this.#pull.deadline(this.lastReceive)) {
+      this.#close(closeReason.noPushReply())
+      return
+    }
+    if (now < this.#pull.requestAt) return
+    this.#pull.requested(now)
+    this.#send(now, encodeClientMessage({ type: "pushRequest" }))
+  }
+
+  #message(message: ServerMessage): void {
+    switch (message.type) {
+      case "pushReply":
+        this.#pushReply(message.options, message.more)
+        return
+      case "authPending":
+        this.#pull?.authPending(message.timeoutSeconds)
+        this.#outputs.push({ type: "authPending", timeoutSeconds: message.timeoutSeconds })
+        return
+      case "info":
+        this.#notice("info", "server-info", message.text)
+        return
+      case "authFailed":
+        this.#close(authFailed(message.failure))
+        return
+      case "restart":
+        this.#close(closeReason.serverRestart(message.text, message.advance))
+        return
+      case "halt":
+        this.#close(closeReason.serverHalt(message.text))
+        return
+      case "exit":
+        this.#close(closeReason.serverExit())
+        return
+      case "unknown":
+        this.#notice("warn", "control-message-unknown", `the server sent an unknown control message "${message.name}"`)
+        return
+    }
+  }
+
+  #pushReply(options: string, more: boolean): void {
+    if (this.#pull === undefined || this.#negotiation === undefined) {
+      this.#notice("debug", "push-repeated", "the server pushed again; the first push stays in force")
+      return
+    }
+    const parts = this.#pull.add(options, more)
+    if (parts === "incomplete") return
+    if (parts === "tooLong") {
+      this.#close(closeReason.pushRefused("the server pushed more than 256 KiB of options"))
+      return
+    }
+    this.#pull = undefined
+    this.#configure(this.#negotiation, parts)
+  }
+
+  #configure(state: KeyState, parts: ReadonlyArray<string>): void {
+    const { pushed, notes, rejected } = readPush(parts, this.#options.pushPolicy)
+    if (rejected !== undefined) {
+      this.#close(closeReason.pushRefused(`pull-filter rejects "${rejected}"`))
+      return
+    }
+    const data = negotiate(pushed, state.remoteOptions ?? "", this.#options)
+    if (Result.isFailure(data)) {
+      this.#close(closeReason.pushRefused(data.failure))
+      return
+    }
+    if (notes.length > 0) this.#notice("warn", "push-options-skipped", notes.join("; ").slice(0, 1024))
+    this.#data = data.success
+    this.#exitNotify ??= pushed.explicitExitNotify
+    this.#outputs.push({ type: "pushed", options: pushed })
+    this.#install(state, data.success)
+  }
+
+  // Keys
+
+  #install(state: KeyState, data: DataChannel): void {
+    const { remoteId, localId } = this.#channel
+    const tls = state.tlsFacts
+    if (remoteId === undefined || tls === undefined) throw new Error("installing a key before the key exchange")
+    const ids = { clientSessionId: localId, serverSessionId: remoteId }
+    const block = state.deriveKeyBlock(data.derivation, this.#options.crypto, ids)
+    const key = sliceKeyBlock(block, { ...data, keyId: state.keyId })
+    if (key === undefined) {
+      this.#negotiationFailed("the derived data key is zero", undefined)
+      return
+    }
+    this.#negotiation = undefined
+    this.#failedKeyId = undefined
+    const { version, cipher, peer } = tls
+    this.#keyring.install(state, key, { version, cipher, peer, derivation: data.derivation })
+  }
+
+  #checkKeys(): void {
+    if (this.#state !== "open" || this.#data === undefined) return
+    if (this.#negotiation === undefined && this.#keyring.newest === undefined) this.#close(closeReason.keyExpired())
+  }
+
+  // Ends
+
+  /** On the newest key state that has a TLS connection for messages. */
+  #send(now: Instant, text: string): void {
+    const state = this.#keyring.newest ?? this.#negotiation
+    state?.send(now, text)
+  }
+
+  #notice(level: "debug" | "info" | "warn", event: string, message: string): void {
+    this.#outputs.push({ type: "notice", level, event, message })
+  }
+
+  #close(reason: CloseReason): void {
+    if (this.#state === "closed") return
+    this.#state = "closed"
+    this.#pull = undefined
+    this.#negotiation?.free()
+    this.#negotiation = undefined
+    this.#keyring.free()
+    this.#outputs.push({ type: "closed", reason })
+  }
+}
+
+const fatalOnTcp: ReadonlySet<DropReason> = new Set([
+  "short",
+  "oversized",
+  "opcode",
+  "authentication",
+  "malformed",
+  "peerSessionId",
+  "sessionId",
+])

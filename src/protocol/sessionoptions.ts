@@ -1,0 +1,56 @@
+/** What a session is told, and what follows from it for each of its key states. */
+import * as Redacted from "effect/Redacted"
+import type { ControlWrapping, DataCipher, DigestName, Profile, Transport } from "../config/profile.ts"
+import type { KeyStateOptions } from "./keystate.ts"
+import { controlPayloadLimit } from "./mtu.ts"
+import { optionsString, peerInfo, type Versions } from "./options.ts"
+import type { Crypto, Random, Tls } from "./ports.ts"
+
+export interface SessionOptions {
+  readonly transport: Transport
+  readonly outerFamily: "ipv4" | "ipv6"
+  readonly wrapping: ControlWrapping
+  /** The HMAC of tls-auth. */
+  readonly auth: DigestName
+  readonly tls: Tls
+  readonly crypto: Crypto
+  readonly random: Random
+  /** Unix seconds at `start`: the time part of the replay ids. */
+  readonly unixTime: number
+  /** False: keys follow the key exchange at once, with the file's own options. */
+  readonly pull: boolean
+  readonly pushPolicy: { readonly pullFilters: Profile["pullFilters"]; readonly routeNopull: boolean }
+  readonly dataCiphers: ReadonlyArray<DataCipher>
+  readonly dataCiphersFallback: DataCipher | undefined
+  /** Asked once for each key exchange, when it is sent. */
+  readonly credentials: () => { readonly username: string; readonly password: Redacted.Redacted<string> } | undefined
+  readonly tunMtu: number
+  readonly maxPacketSize: number
+  readonly peerInfo: Profile["peerInfo"]
+  readonly timers: Profile["timers"]
+  readonly connectTimeoutSeconds: number
+  /** As the file says; a pushed value counts when it says nothing. */
+  readonly explicitExitNotify: number | undefined
+  readonly versions: Versions
+}
+
+export const keyStateOptions = (
+  options: SessionOptions,
+  wrapOverhead: number,
+): Omit<KeyStateOptions, "keyId" | "ackLimit" | "transmit"> => ({
+  tls: options.tls,
+  random: options.random,
+  tlsTimeout: options.timers.tlsTimeout * 1000,
+  payloadLimit: controlPayloadLimit(options.maxPacketSize, options.transport, options.outerFamily, wrapOverhead),
+  introduce: () => introduce(options),
+})
+
+const introduce = (options: SessionOptions): ReturnType<KeyStateOptions["introduce"]> => {
+  const credentials = options.credentials()
+  return {
+    options: optionsString(options),
+    username: credentials?.username ?? "",
+    password: credentials === undefined ? "" : Redacted.value(credentials.password),
+    peerInfo: peerInfo({ ...options, ...options.peerInfo }),
+  }
+}

@@ -1,0 +1,54 @@
+/** What the probes answer, as pure functions of what is known. Each check says why it holds or not. */
+import type { Status } from "../tunnel/index.ts"
+
+export interface Observation {
+  readonly status: Status
+  /** Milliseconds since the data-plane worker last came round its loop. */
+  readonly workerAge: number
+  /** Milliseconds since the last authenticated packet; undefined when there was none yet. */
+  readonly receiveAge: number | undefined
+}
+
+export interface Check {
+  readonly name: string
+  readonly ok: boolean
+  readonly reason: string
+}
+
+/** The process itself: never the server, so that kubelet does not restart what reconnects by itself. */
+export const liveness = (seen: Observation): ReadonlyArray<Check> => [
+  { name: "event-loop", ok: true, reason: "answering" },
+  {
+    name: "data-plane",
+    ok: seen.workerAge < workerLimit,
+    reason: `the worker's last turn was ${Math.round(seen.workerAge)} ms ago (limit ${workerLimit})`,
+  },
+]
+
+/** Packets pass: connected, addresses and routes in place, and the server heard within its ping window. */
+export const readiness = (seen: Observation): ReadonlyArray<Check> => {
+  const { phase, deadAfter, lastError } = seen.status
+  const limit = deadAfter === undefined ? undefined : deadAfter * 1000
+  return [
+    ...liveness(seen),
+    {
+      name: "tunnel",
+      ok: phase === "connected",
+      reason:
+        phase === "connected"
+          ? `connected to ${seen.status.remote}`
+          : `${phase}${lastError === undefined ? "" : `: ${lastError}`}`,
+    },
+    {
+      name: "server-heard",
+      ok: phase === "connected" && (limit === undefined || seen.receiveAge === undefined || seen.receiveAge < limit),
+      reason:
+        seen.receiveAge === undefined
+          ? "no data packet yet"
+          : `${Math.round(seen.receiveAge / 1000)} s ago${limit === undefined ? "" : ` (limit ${deadAfter} s)`}`,
+    },
+  ]
+}
+
+/** The worker wakes at least once a second. */
+const workerLimit = 5000

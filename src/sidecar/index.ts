@@ -1,0 +1,5 @@
+export { type Check, liveness, type Observation, readiness } from "./health.ts"
+export { HttpError, type Sources, serve } from "./http.ts"
+export { type LogFormat, type LogLevelName, levelOfVerb, logLayer } from "./log.ts"
+export { makeMetrics } from "./metrics.ts"
+export { type Listen, readSettings, type SettingName, type Settings, SettingsError, table } from "./settings.ts"

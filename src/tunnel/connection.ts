@@ -1,0 +1,356 @@
+/**
+ * One attempt at one address, as one scope: transport, session, timer, then the policies that live as long as the
+ * connection. The session is driven synchronously (`Driver`); fibers only wait: for packets, for the deadline, for facts.
+ */
+import { Clock, Effect, Option, Queue, type Scope } from "effect"
+import type { KeepaliveOptions, Profile, Pushed, Remote } from "../config/index.ts"
+import { mergeNetwork, Network, type NextHop, planNetwork } from "../network/index.ts"
+import { mssFor, type Output, type Session } from "../protocol/index.ts"
+import { DataPlane, type Link } from "./dataplane.ts"
+import { TunDevice } from "./device.ts"
+import { AttemptFailed, type AttemptReason } from "./errors.ts"
+import { type Activity, keepalive } from "./keepalive.ts"
+import { type KeyEvent, rekey } from "./rekey.ts"
+import type { Address } from "./resolve.ts"
+import { openSession } from "./session.ts"
+import { StatusRef } from "./status.ts"
+
+/** Connects, carries traffic, and fails with the reason when it ends. Interrupting it says good-bye to the server. */
+export const connection = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
+  const status = yield* StatusRef
+  const { attempts } = yield* status.get
+  const described = `${remote.transport}://${address.family === "ipv6" ? `[${address.address}]` : address.address}:${remote.port}`
+  yield* status.update({
+    phase: "connecting",
+    attempts: attempts + 1,
+    remote: remote.host === address.address ? described : `${described} (${remote.host})`,
+    deadAfter: undefined,
+  })
+  yield* status.event("connecting", `connecting to ${described}`, {
+    facts: { remote: described, attempt: attempts + 1 },
+  })
+  return yield* Effect.scoped(attempt(profile, remote, address)).pipe(
+    Effect.tapError((failed) =>
+      status.update({ phase: "waiting", lastError: failed.message }).pipe(
+        Effect.andThen(
+          status.event(failed.reason.tag === "AuthFailed" ? "auth_failed" : "disconnected", failed.message, {
+            level: "Warn",
+            facts: { reason: failed.reason.tag, established: failed.established },
+          }),
+        ),
+      ),
+    ),
+  )
+})
+
+const attempt = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
+  const plane = yield* DataPlane
+  const device = yield* TunDevice
+  const network = yield* Network
+  const hop = yield* network.reach(address.address, device.name)
+  const link = yield* plane
+    .open({ transport: remote.transport, ...address, port: remote.port, local: remote.local })
+    .pipe(Effect.mapError((error) => failed({ tag: "Transport", retry: "advance", message: error.message })))
+  yield* transportOpen(link, remote)
+
+  const session = yield* openSession(profile, remote, address)
+  const driver = yield* makeDriver(session, link, profile, plane.now)
+  yield* sayGoodbye(driver, link)
+  driver.step((at) => session.start(at))
+
+  const receive = Effect.forever(
+    Effect.flatMap(Queue.take(link.events), (event) => {
+      switch (event.type) {
+        case "control":
+          driver.step((at) => session.receive(at, event.packet))
+          return Effect.void
+        case "transportFailed":
+          return Effect.fail(
+            failed(
+              { tag: "Transport", retry: driver.established() ? "same" : "advance", message: event.message },
+              driver.established(),
+            ),
+          )
+        case "remoteExit":
+          return Effect.fail(
+            failed(
+              { tag: "ServerExit", retry: "same", message: "the server said that it stops" },
+              driver.established(),
+            ),
+          )
+        case "keyExhausted":
+          Queue.offerUnsafe(driver.keyEvents, "exhausted")
+          return Effect.void
+        case "transportOpen":
+          return Effect.void
+      }
+    }),
+  )
+  return yield* Effect.raceAllFirst([receive, driver.timer, supervise(profile, remote, address, hop, driver, link)])
+})
+
+/** A TCP connection is bounded by connect-timeout like the first answer on UDP. */
+const transportOpen = Effect.fnUntraced(function* (link: Link, remote: Remote) {
+  for (;;) {
+    const event = yield* Queue.take(link.events).pipe(
+      Effect.timeoutOrElse({
+        duration: remote.connectTimeout * 1000,
+        orElse: () =>
+          Effect.fail(
+            failed({ tag: "NoAnswer", retry: "advance", message: `no connection within ${remote.connectTimeout} s` }),
+          ),
+      }),
+    )
+    if (event.type === "transportOpen") return
+    if (event.type === "transportFailed") {
+      return yield* failed({ tag: "Transport", retry: "advance", message: event.message })
+    }
+  }
+})
+
+interface Driver {
+  readonly session: Session
+  /** Changes the session and carries out everything it then wants, in order. */
+  readonly step: (change: (now: number) => void) => void
+  /** Calls the session back at its own deadlines. */
+  readonly timer: Effect.Effect<never>
+  /** What fibers have to act on: everything but packets and keys. */
+  readonly facts: Queue.Dequeue<Exclude<Output, { readonly type: "transmit" | "useKey" | "retireKey" }>>
+  readonly keyEvents: Queue.Queue<KeyEvent>
+  readonly established: () => boolean
+  readonly setEstablished: () => void
+  readonly exitNotify: { times: number | undefined }
+}
+
+const makeDriver = Effect.fnUntraced(function* (session: Session, link: Link, profile: Profile, now: () => number) {
+  type Fact = Exclude<Output, { readonly type: "transmit" | "useKey" | "retireKey" }>
+  const facts = yield* Queue.unbounded<Fact>()
+  const keyEvents = yield* Queue.unbounded<KeyEvent>()
+  const rearm = yield* Queue.sliding<void>(1)
+  let deadline: number | undefined
+  let established = false
+
+  const step = (change: (now: number) => void) => {
+    change(now())
+    for (let output = session.poll(); output !== undefined; output = session.poll()) {
+      switch (output.type) {
+        case "transmit":
+          link.transmit(output.packet)
+          break
+        case "useKey":
+          link.useKey(output.keyId)
+          break
+        case "retireKey":
+          link.retireKey(output.keyId)
+          break
+        case "installKey":
+          link.installKey(output.key, profile.replayWindow)
+          Queue.offerUnsafe(facts, output)
+          break
+        default:
+          Queue.offerUnsafe(facts, output)
+      }
+    }
+    const next = session.nextTimeout()?.at
+    if (next !== deadline) {
+      deadline = next
+      Queue.offerUnsafe(rearm, undefined)
+    }
+  }
+  const timer = Effect.gen(function* () {
+    for (;;) {
+      if (deadline === undefined) {
+        yield* Queue.take(rearm)
+        continue
+      }
+      const remaining = deadline - now()
+      // Rounded up: a timer that fires a fraction of a millisecond early would only come back for the rest.
+      const changed =
+        remaining > 0 ? yield* Queue.take(rearm).pipe(Effect.timeoutOption(Math.ceil(remaining))) : Option.none()
+      if (Option.isNone(changed)) step((at) => session.timeout(at))
+    }
+  })
+  const driver: Driver = {
+    session,
+    step,
+    timer,
+    facts,
+    keyEvents,
+    established: () => established,
+    setEstablished: () => {
+      established = true
+    },
+    exitNotify: { times: undefined },
+  }
+  return driver
+})
+
+/** Waits for the push and the first key, makes the host's network so, then runs the policies until one of them ends it. */
+const supervise = Effect.fnUntraced(function* (
+  profile: Profile,
+  remote: Remote,
+  address: Address,
+  hop: NextHop | undefined,
+  driver: Driver,
+  link: Link,
+) {
+  const status = yield* StatusRef
+  const plane = yield* DataPlane
+  let pushed: Pushed | undefined
+  for (let keyed = false; !keyed; ) {
+    const fact = yield* Queue.take(driver.facts)
+    if (fact.type === "pushed") pushed = fact.options
+    yield* handle(fact, driver)
+    keyed = fact.type === "installKey"
+  }
+  const mtu = pushed?.tunMtu ?? remote.tunMtu
+  const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
+  const addresses = yield* applyNetwork(network, mtu, address, hop)
+  plane.clampMss(mssFor(remote.mssfix, mtu, remote.transport, address.family, pushed?.peerId !== undefined))
+  driver.exitNotify.times = remote.explicitExitNotify ?? pushed?.explicitExitNotify
+  driver.setEstablished()
+
+  const limits = keepaliveOf(profile.keepalive, pushed?.keepalive, remote.transport, profile.pull)
+  const { connects } = yield* status.get
+  yield* status.update({
+    phase: "connected",
+    connects: connects + 1,
+    addresses,
+    mtu,
+    lastError: undefined,
+    deadAfter: limits.pingRestart || limits.pingExit || undefined,
+  })
+  const { cipher, tls } = yield* status.get
+  yield* status.event("connected", `connected: ${cipher}, ${tls}, ${addresses.join(" ") || "no address"}`, {
+    facts: { cipher, tls, addresses, mtu },
+  })
+
+  const activity: Activity = {
+    now: plane.now,
+    lastSend: () => plane.counter("lastSend"),
+    lastReceive: () => Math.max(plane.counter("lastReceive"), driver.session.lastReceive ?? 0),
+    tunnelBytes: () => plane.counter("tunReadBytes") + plane.counter("tunWriteBytes"),
+    ping: link.ping,
+  }
+  const facts = Effect.forever(Effect.flatMap(Queue.take(driver.facts), (fact) => handle(fact, driver)))
+  return yield* Effect.raceAllFirst([
+    facts,
+    keepalive(limits, activity),
+    rekey(profile.timers, {
+      events: driver.keyEvents,
+      now: plane.now,
+      bytes: () => plane.counter("keyBytes"),
+      packets: () => plane.counter("sealedPackets") + plane.counter("openedPackets"),
+      renegotiate: Effect.sync(() => driver.step((at) => driver.session.renegotiate(at))),
+    }),
+  ])
+})
+
+/** The part of every fact that is the same before and after the connection is up. */
+const handle = Effect.fnUntraced(function* (
+  fact: Exclude<Output, { readonly type: "transmit" | "useKey" | "retireKey" }>,
+  driver: Driver,
+) {
+  const status = yield* StatusRef
+  switch (fact.type) {
+    case "pushed":
+      return
+    case "installKey": {
+      const { renegotiations } = yield* status.get
+      const cipher = fact.key.cipher
+      const tls = `${fact.tls.version} ${fact.tls.cipher}`
+      const renegotiated = driver.established()
+      yield* status.update({
+        cipher,
+        tls,
+        keyId: fact.key.keyId,
+        keySince: yield* Clock.currentTimeMillis,
+        ...(renegotiated ? { renegotiations: renegotiations + 1 } : {}),
+      })
+      if (renegotiated) {
+        Queue.offerUnsafe(driver.keyEvents, "installed")
+        yield* status.event("renegotiated", `new data key ${fact.key.keyId}: ${cipher}, ${tls}`, {
+          facts: { keyId: fact.key.keyId },
+        })
+      }
+      return
+    }
+    case "renegotiationFailed":
+      Queue.offerUnsafe(driver.keyEvents, "failed")
+      return yield* status.event("renegotiation_failed", `${fact.message}; the old key stays in use`, { level: "Warn" })
+    case "authPending":
+      return yield* status.event("auth_pending", "the server waits for a second authentication step")
+    case "notice":
+      return yield* status.event(fact.event, fact.message, { level: noticeLevels[fact.level] })
+    case "closed":
+      return yield* failed(fact.reason, driver.established())
+  }
+})
+
+const noticeLevels = { debug: "Debug", info: "Info", warn: "Warn" } as const
+
+const applyNetwork = Effect.fnUntraced(function* (
+  options: Profile["network"],
+  mtu: number,
+  server: Address,
+  via: NextHop | undefined,
+) {
+  const device = yield* TunDevice
+  const network = yield* Network
+  const status = yield* StatusRef
+  const host = yield* network.facts(device.name)
+  const plan = planNetwork({ device: device.name, mtu, options, server: { address: server.address, via }, host })
+  for (const note of plan.notes) yield* status.event("network_note", note, { level: "Warn" })
+  if (!device.managed) {
+    yield* status.event(
+      "network_unmanaged",
+      `without CAP_NET_ADMIN addresses and routes are the administrator's to set: ${plan.changes.map((change) => `ip ${change.apply}`).join("; ")}`,
+      { level: "Warn" },
+    )
+    return plan.addresses
+  }
+  const warnings = yield* network
+    .converge(plan)
+    .pipe(Effect.mapError((error) => failed({ tag: "NetworkRefused", retry: "same", message: error.message })))
+  for (const warning of warnings) yield* status.event("network_note", warning, { level: "Warn" })
+  return plan.addresses
+})
+
+/** The server's values win; without any, a UDP client that pulls assumes a dead server after 120 s, as OpenVPN does. */
+export const keepaliveOf = (
+  file: KeepaliveOptions,
+  pushed: KeepaliveOptions | undefined,
+  transport: Remote["transport"],
+  pull: boolean,
+): KeepaliveOptions => {
+  const merged = {
+    ping: pushed?.ping ?? file.ping,
+    pingRestart: pushed?.pingRestart ?? file.pingRestart,
+    pingExit: pushed?.pingExit ?? file.pingExit,
+    inactive: pushed?.inactive ?? file.inactive,
+    sessionTimeout: pushed?.sessionTimeout ?? file.sessionTimeout,
+  }
+  const silent = merged.pingRestart === undefined && merged.pingExit === undefined
+  return silent && pull && transport === "udp" ? { ...merged, pingRestart: 120 } : merged
+}
+
+/**
+ * When the connection ends by our will the server is told, so that it need not wait for its own timeout. Runs before the
+ * transport closes, because finalizers run in reverse.
+ */
+const sayGoodbye = (driver: Driver, link: Link): Effect.Effect<void, never, DataPlane | Scope.Scope> =>
+  Effect.gen(function* () {
+    const plane = yield* DataPlane
+    yield* Effect.addFinalizer(() =>
+      Effect.suspend(() => {
+        const times = driver.exitNotify.times
+        if (driver.established() && times !== undefined && driver.session.exitNotification === "data") {
+          for (let sent = 0; sent < Math.min(times, 5); sent++) link.occExit()
+        }
+        driver.step((at) => driver.session.close(at))
+        return plane.flush
+      }),
+    )
+  })
+
+const failed = (reason: AttemptReason, established = false) => new AttemptFailed({ reason, established })

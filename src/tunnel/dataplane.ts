@@ -1,0 +1,162 @@
+/** The data plane as an Effect service: one `Link` per transport, its events in a queue, its end in the scope. */
+import { Context, Data, Deferred, Effect, Exit, Layer, Queue, type Scope } from "effect"
+import type { Command, CounterName, Event } from "../dataplane/index.ts"
+import { startDataPlane } from "../dataplane/index.ts"
+import { monotonicMilliseconds, openTcpSocket, openUdpSocket, SystemError } from "../linux/index.ts"
+import type { DataKey } from "../protocol/index.ts"
+import { DataPlaneCrashed } from "./errors.ts"
+
+/** Where a transport leads to: one resolved address. */
+export interface Endpoint {
+  readonly transport: "udp" | "tcp"
+  readonly address: string
+  readonly family: "ipv4" | "ipv6"
+  readonly port: number
+  readonly local: { readonly address: string | undefined; readonly port: number | undefined } | undefined
+}
+
+export class TransportError extends Data.TaggedError("TransportError")<{ readonly message: string }> {}
+
+export type LinkEvent = Extract<Event, { readonly generation: number }>
+
+export interface Link {
+  readonly events: Queue.Dequeue<LinkEvent>
+  readonly transmit: (packet: Uint8Array) => void
+  readonly installKey: (key: DataKey, replayWindow: { readonly packets: number; readonly seconds: number }) => void
+  readonly useKey: (keyId: number) => void
+  readonly retireKey: (keyId: number) => void
+  readonly ping: () => void
+  readonly occExit: () => void
+}
+
+export class DataPlane extends Context.Service<
+  DataPlane,
+  {
+    /** Opens a socket and hands it to the worker; closed, with its keys, when the scope ends. */
+    readonly open: (endpoint: Endpoint) => Effect.Effect<Link, TransportError, Scope.Scope>
+    readonly attachTun: (fd: number) => Effect.Effect<void, never, Scope.Scope>
+    readonly clampMss: (mss: { readonly ipv4: number; readonly ipv6: number }) => void
+    readonly counter: (name: CounterName) => number
+    readonly counters: () => Record<string, number>
+    /** Milliseconds of the clock that `lastReceive`, `lastSend` and `heartbeat` are written with. */
+    readonly now: () => number
+    /** Everything sent before has been handled by the worker. */
+    readonly flush: Effect.Effect<void>
+    /** Never succeeds; fails when the worker or the tun device is lost. */
+    readonly lost: Effect.Effect<never, DataPlaneCrashed>
+  }
+>()("culvert/tunnel/DataPlane") {
+  static readonly layer = Layer.effect(
+    DataPlane,
+    Effect.gen(function* () {
+      const lost = yield* Deferred.make<never, DataPlaneCrashed>()
+      const links = new Map<number, Queue.Queue<LinkEvent>>()
+      const barriers = new Map<number, Deferred.Deferred<void>>()
+      let generation = 0
+      let barrier = 0
+
+      const onEvent = (event: Event) => {
+        if ("generation" in event) {
+          const queue = links.get(event.generation)
+          if (queue !== undefined) Queue.offerUnsafe(queue, event)
+        } else if (event.type === "pong") {
+          const waiting = barriers.get(event.number)
+          barriers.delete(event.number)
+          if (waiting !== undefined) Deferred.doneUnsafe(waiting, Exit.void)
+        } else if (event.type === "tunFailed") {
+          Deferred.doneUnsafe(lost, Exit.fail(new DataPlaneCrashed({ message: `tun device: ${event.message}` })))
+        }
+      }
+      const plane = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          startDataPlane({
+            onEvent,
+            onCrash: (message) =>
+              Deferred.doneUnsafe(lost, Exit.fail(new DataPlaneCrashed({ message: `data plane worker: ${message}` }))),
+          }),
+        ),
+        (plane) => Effect.promise(() => plane.stop()).pipe(Effect.timeoutOption("500 millis")),
+      )
+      const send = (command: Command) => plane.send(command)
+      const flush = Effect.gen(function* () {
+        const number = ++barrier
+        const waiting = yield* Deferred.make<void>()
+        barriers.set(number, waiting)
+        send({ type: "sync", number })
+        yield* Deferred.await(waiting)
+      }).pipe(Effect.timeoutOption("500 millis"), Effect.asVoid)
+
+      return DataPlane.of({
+        open: Effect.fnUntraced(function* (endpoint) {
+          const number = ++generation
+          const events = yield* Queue.unbounded<LinkEvent>()
+          yield* Effect.acquireRelease(
+            Effect.try({
+              try: () => {
+                links.set(number, events)
+                send({
+                  type: "attachTransport",
+                  generation: number,
+                  fd: openSocket(endpoint),
+                  transport: endpoint.transport,
+                })
+              },
+              catch: (error) => {
+                links.delete(number)
+                return new TransportError({ message: error instanceof SystemError ? error.message : String(error) })
+              },
+            }),
+            () =>
+              Effect.sync(() => {
+                links.delete(number)
+                send({ type: "detachTransport", generation: number })
+              }),
+          )
+          const link: Link = {
+            events,
+            transmit: (packet) => send({ type: "transmit", generation: number, packet }),
+            installKey: (key, replayWindow) => send({ type: "installKey", generation: number, key, replayWindow }),
+            useKey: (keyId) => send({ type: "useKey", generation: number, keyId }),
+            retireKey: (keyId) => send({ type: "retireKey", generation: number, keyId }),
+            ping: () => send({ type: "ping", generation: number }),
+            occExit: () => send({ type: "occExit", generation: number }),
+          }
+          return link
+        }),
+        attachTun: (fd) =>
+          Effect.acquireRelease(
+            Effect.sync(() => send({ type: "attachTun", fd })),
+            // The descriptor is closed by its owner next: the worker must have let go of it.
+            () =>
+              Effect.andThen(
+                Effect.sync(() => send({ type: "detachTun" })),
+                flush,
+              ),
+          ),
+        clampMss: (mss) => send({ type: "clampMss", ...mss }),
+        counter: (name) => plane.counters.read(name),
+        counters: () => plane.counters.all(),
+        now: monotonicMilliseconds,
+        flush,
+        lost: Deferred.await(lost),
+      })
+    }),
+  )
+}
+
+const openSocket = (endpoint: Endpoint): number => {
+  const options = {
+    address: endpoint.address,
+    port: endpoint.port,
+    family: endpoint.family === "ipv4" ? (4 as const) : (6 as const),
+    ...(endpoint.local === undefined
+      ? {}
+      : {
+          local: {
+            ...(endpoint.local.address === undefined ? {} : { address: endpoint.local.address }),
+            ...(endpoint.local.port === undefined ? {} : { port: endpoint.local.port }),
+          },
+        }),
+  }
+  return endpoint.transport === "udp" ? openUdpSocket(options) : openTcpSocket(options)
+}

@@ -1,0 +1,6 @@
+/** What the rest of the program needs of the tunnel: run it, look at it. */
+export { type CredentialPlaces, Credentials, credentialsFrom } from "./credentials.ts"
+export { DataPlane } from "./dataplane.ts"
+export { AuthenticationRefused, DataPlaneCrashed, GaveUp, HostRefused, type TunnelError } from "./errors.ts"
+export { type Phase, type Status, StatusRef } from "./status.ts"
+export { run } from "./tunnel.ts"

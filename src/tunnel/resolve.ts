@@ -1,0 +1,75 @@
+/** Host names of remotes to addresses, in the resolver's order. */
+import { lookup } from "node:dns/promises"
+import { isIP } from "node:net"
+import { Context, Data, Effect, Layer } from "effect"
+import type { Remote } from "../config/index.ts"
+
+export interface Address {
+  readonly address: string
+  readonly family: "ipv4" | "ipv6"
+}
+
+export class ResolveError extends Data.TaggedError("ResolveError")<{ readonly host: string; readonly reason: string }> {
+  override get message() {
+    return `resolving ${this.host}: ${this.reason}`
+  }
+}
+
+export class Resolver extends Context.Service<
+  Resolver,
+  {
+    /** At least one address. A name that resolved before keeps its last addresses while the resolver does not answer. */
+    readonly resolve: (host: string, family: Remote["family"]) => Effect.Effect<ReadonlyArray<Address>, ResolveError>
+  }
+>()("culvert/tunnel/Resolver") {
+  static readonly layer = Layer.sync(Resolver, () => {
+    const known = new Map<string, ReadonlyArray<Address>>()
+    return Resolver.of({
+      resolve: Effect.fnUntraced(function* (host, family) {
+        const literal = isIP(host)
+        if (literal !== 0)
+          return yield* wanted([{ address: host, family: literal === 4 ? "ipv4" : "ipv6" }], host, family)
+        const key = `${family} ${host}`
+        const answer = yield* Effect.result(query(host, family))
+        if (answer._tag === "Success") {
+          known.set(key, answer.success)
+          return answer.success
+        }
+        const before = known.get(key)
+        return before ?? (yield* answer.failure)
+      }),
+    })
+  })
+}
+
+const query = Effect.fnUntraced(function* (host: string, family: Remote["family"]) {
+  const found = yield* Effect.tryPromise({
+    try: () => lookup(host, { all: true, verbatim: true, family: family === "any" ? 0 : family === "ipv4" ? 4 : 6 }),
+    catch: (error) => new ResolveError({ host, reason: reasonOf(error) }),
+  }).pipe(
+    Effect.timeoutOrElse({
+      duration: "10 seconds",
+      orElse: () => Effect.fail(new ResolveError({ host, reason: "no answer from the resolver within 10 s" })),
+    }),
+  )
+  const addresses = found.map(({ address, family }): Address => ({ address, family: family === 6 ? "ipv6" : "ipv4" }))
+  return yield* wanted(addresses, host, family)
+})
+
+const wanted = (addresses: ReadonlyArray<Address>, host: string, family: Remote["family"]) => {
+  const matching = addresses.filter((address) => family === "any" || address.family === family)
+  return matching.length > 0
+    ? Effect.succeed(matching)
+    : Effect.fail(
+        new ResolveError({
+          host,
+          reason: family === "any" ? "no address" : `no ${family} address, which proto asks for`,
+        }),
+      )
+}
+
+const reasonOf = (error: unknown): string => {
+  const code = (error as { readonly code?: unknown }).code
+  if (code === "ENOTFOUND" || code === "DNS_ENOTFOUND") return "no such name"
+  return typeof code === "string" ? code : error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,102 @@
+/** What the tunnel is doing, as one value: logs, probes, metrics, page and command line all render this. */
+import { Clock, Context, Effect, Layer, SubscriptionRef } from "effect"
+
+export type Phase = "starting" | "connecting" | "connected" | "waiting" | "stopping"
+
+export interface Status {
+  readonly phase: Phase
+  /** Unix milliseconds of the last change of phase. */
+  readonly since: number
+  readonly device: string | undefined
+  /** `udp://192.0.2.1:1194 (vpn.example.com)` */
+  readonly remote: string | undefined
+  /** Attempts since the start, the present one included. */
+  readonly attempts: number
+  /** Times the tunnel was up. */
+  readonly connects: number
+  readonly nextTry: number | undefined
+  readonly lastError: string | undefined
+  readonly tls: string | undefined
+  readonly cipher: string | undefined
+  readonly keyId: number | undefined
+  /** Unix milliseconds at which the present data key was installed. */
+  readonly keySince: number | undefined
+  readonly renegotiations: number
+  readonly addresses: ReadonlyArray<string>
+  readonly mtu: number | undefined
+  /** False when somebody else sets addresses and routes. */
+  readonly networkManaged: boolean
+  /** Seconds without an authenticated packet after which the peer counts as dead; undefined: no such limit. */
+  readonly deadAfter: number | undefined
+  readonly timeline: ReadonlyArray<{ readonly at: number; readonly event: string; readonly message: string }>
+}
+
+export class StatusRef extends Context.Service<
+  StatusRef,
+  {
+    readonly ref: SubscriptionRef.SubscriptionRef<Status>
+    readonly get: Effect.Effect<Status>
+    /** Changes fields; a change of phase stamps `since`. */
+    readonly update: (change: Partial<Status>) => Effect.Effect<void>
+    /** Logs an event and appends it to the timeline. */
+    readonly event: (
+      event: string,
+      message: string,
+      options?: { readonly level?: "Debug" | "Info" | "Warn" | "Error"; readonly facts?: Record<string, unknown> },
+    ) => Effect.Effect<void>
+  }
+>()("culvert/tunnel/StatusRef") {
+  static readonly layer = Layer.effect(
+    StatusRef,
+    Effect.gen(function* () {
+      const ref = yield* SubscriptionRef.make(initial(yield* Clock.currentTimeMillis))
+      return StatusRef.of({
+        ref,
+        get: SubscriptionRef.get(ref),
+        update: Effect.fnUntraced(function* (change) {
+          const now = yield* Clock.currentTimeMillis
+          yield* SubscriptionRef.update(ref, (status) => ({
+            ...status,
+            ...(change.phase !== undefined && change.phase !== status.phase ? { since: now } : {}),
+            ...change,
+          }))
+        }),
+        event: Effect.fnUntraced(function* (event, message, options) {
+          const at = yield* Clock.currentTimeMillis
+          if (options?.level !== "Debug") {
+            yield* SubscriptionRef.update(ref, (status) => ({
+              ...status,
+              timeline: [...status.timeline.slice(1 - timelineLength), { at, event, message }],
+            }))
+          }
+          yield* Effect.logWithLevel(options?.level ?? "Info")(message).pipe(
+            Effect.annotateLogs({ event, ...options?.facts }),
+          )
+        }),
+      })
+    }),
+  )
+}
+
+const timelineLength = 100
+
+const initial = (now: number): Status => ({
+  phase: "starting",
+  since: now,
+  device: undefined,
+  remote: undefined,
+  attempts: 0,
+  connects: 0,
+  nextTry: undefined,
+  lastError: undefined,
+  tls: undefined,
+  cipher: undefined,
+  keyId: undefined,
+  keySince: undefined,
+  renegotiations: 0,
+  addresses: [],
+  mtu: undefined,
+  networkManaged: true,
+  deadAfter: undefined,
+  timeline: [],
+})

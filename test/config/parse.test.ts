@@ -1,0 +1,472 @@
+import { describe, expect, test } from "bun:test"
+import { Schema } from "effect"
+import * as Redacted from "effect/Redacted"
+import { formatDiagnostic, Profile } from "../../src/config/index.ts"
+import {
+  ca,
+  certificate,
+  diagnosticsOf,
+  errorsOf,
+  files,
+  minimal,
+  notesOf,
+  parsed,
+  privateKey,
+  profileOf,
+} from "./fixtures.ts"
+
+describe("defaults", () => {
+  test("are those of OpenVPN 2.6", () => {
+    const profile = profileOf(minimal())
+    expect(profile).toMatchObject({
+      device: { type: "tun", name: "tun" },
+      remoteRandom: false,
+      connectRetryMax: undefined,
+      resolvRetry: undefined,
+      pull: true,
+      identity: undefined,
+      authRetry: "none",
+      tls: { minimum: "1.2", maximum: undefined, certProfile: "legacy" },
+      auth: "SHA1",
+      dataCiphers: ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"],
+      dataCiphersFallback: undefined,
+      replayWindow: { packets: 64, seconds: 15 },
+      timers: { handWindow: 60, tranWindow: 3600, tlsTimeout: 2, renegSec: 3600, renegBytes: 0, renegPackets: 0 },
+      verb: 1,
+    })
+    expect(profile.remotes).toEqual([
+      {
+        host: "vpn.example.com",
+        port: 1194,
+        transport: "udp",
+        family: "any",
+        local: undefined,
+        float: false,
+        connectTimeout: 120,
+        connectRetry: { wait: 1, maximum: 300 },
+        explicitExitNotify: undefined,
+        controlWrapping: { _tag: "Plain" },
+        tunMtu: 1500,
+        mssfix: { size: 1492, counts: "mtu" },
+        maxPacketSize: 1250,
+      },
+    ])
+    expect(profile.keepalive).toEqual({
+      ping: undefined,
+      pingRestart: undefined,
+      pingExit: undefined,
+      inactive: undefined,
+      sessionTimeout: undefined,
+    })
+    expect(Schema.is(Profile)(profile)).toBe(true)
+  })
+})
+
+describe("values", () => {
+  test("of the honoured directives arrive in the profile", () => {
+    const profile = profileOf(
+      minimal(`dev tun5
+remote-random
+connect-retry-max 3
+resolv-retry 20
+auth-retry interact
+tls-version-min 1.0 or-highest
+tls-version-max 1.3
+tls-cipher TLS-ECDHE-RSA-WITH-AES-256-GCM-SHA384:DEFAULT
+tls-ciphersuites TLS_AES_256_GCM_SHA384
+tls-groups X25519:secp256r1
+tls-cert-profile preferred
+auth RSA-SHA512
+data-ciphers aes-128-gcm:?FOO:AES-256-GCM
+data-ciphers-fallback AES-256-GCM
+replay-window 128 30
+hand-window 30
+tran-window 600
+tls-timeout 3
+reneg-sec 0
+reneg-bytes 1000000000000
+reneg-pkts 5
+route-nopull
+pull-filter ignore "auth-token"
+pull-filter reject 'dhcp-option DNS 1'
+push-peer-info
+setenv UV_ID "my id"
+persist-tun
+verb 4
+verify-x509-name "C=KG, CN=server"`),
+    )
+    expect(profile).toMatchObject({
+      device: { name: "tun5" },
+      remoteRandom: true,
+      connectRetryMax: 3,
+      resolvRetry: 20,
+      authRetry: "interact",
+      tls: {
+        minimum: "1.0",
+        maximum: "1.3",
+        ciphers: "TLS-ECDHE-RSA-WITH-AES-256-GCM-SHA384:DEFAULT",
+        ciphersuites: "TLS_AES_256_GCM_SHA384",
+        groups: "X25519:secp256r1",
+        certProfile: "preferred",
+      },
+      auth: "SHA512",
+      dataCiphers: ["AES-128-GCM", "AES-256-GCM"],
+      dataCiphersFallback: "AES-256-GCM",
+      replayWindow: { packets: 128, seconds: 30 },
+      timers: { handWindow: 30, tranWindow: 600, tlsTimeout: 3, renegSec: 0, renegBytes: 1e12, renegPackets: 5 },
+      routeNopull: true,
+      pullFilters: [
+        { action: "ignore", prefix: "auth-token" },
+        { action: "reject", prefix: "dhcp-option DNS 1" },
+      ],
+      peerInfo: { push: true, variables: [["UV_ID", "my id"]] },
+      persistTun: true,
+      verb: 4,
+      trust: { verifyX509Name: { form: "subject", value: "C=KG, CN=server" } },
+    })
+  })
+
+  test("of the network: masks become prefixes, keywords stay, flags add up", () => {
+    const { network } = profileOf(
+      minimal(`topology subnet
+ifconfig 10.8.0.2 255.255.255.0
+ifconfig-ipv6 FD00::2/64 fd00::1
+route-gateway 10.8.0.1
+route-metric 7
+route 192.168.1.0 255.255.255.0
+route 10.1.2.3
+route intranet.example.com default net_gateway 50
+route vpn_gateway 255.255.255.255 default
+route-ipv6 2001:db8::/32
+route-ipv6 2000::/3 fd00::9 5
+redirect-gateway def1
+redirect-gateway ipv6 def1
+block-ipv6
+dhcp-option dns 1.1.1.1
+dhcp-option DOMAIN-SEARCH corp.example
+dhcp-option disable-nbt`),
+    )
+    expect(network).toEqual({
+      topology: "subnet",
+      ifconfig: { local: "10.8.0.2", second: "255.255.255.0" },
+      ifconfigIpv6: { local: "fd00::2", prefix: 64, remote: "fd00::1" },
+      routeGateway: "10.8.0.1",
+      routeMetric: 7,
+      routes: [
+        { network: "192.168.1.0", prefix: 24, gateway: undefined, metric: undefined },
+        { network: "10.1.2.3", prefix: 32, gateway: undefined, metric: undefined },
+        { network: "intranet.example.com", prefix: 32, gateway: "net_gateway", metric: 50 },
+        { network: "vpn_gateway", prefix: 32, gateway: undefined, metric: undefined },
+      ],
+      routesIpv6: [
+        { network: "2001:db8::", prefix: 32, gateway: undefined, metric: undefined },
+        { network: "2000::", prefix: 3, gateway: "fd00::9", metric: 5 },
+      ],
+      redirectGateway: ["def1", "ipv6"],
+      redirectPrivate: undefined,
+      blockIpv6: true,
+      dhcpOptions: [
+        { type: "DNS", value: "1.1.1.1" },
+        { type: "DOMAIN-SEARCH", value: "corp.example" },
+        { type: "DISABLE-NBT", value: "" },
+      ],
+    })
+  })
+})
+
+describe("keepalive", () => {
+  const keepaliveOf = (lines: string) => profileOf(minimal(lines)).keepalive
+
+  test("sets ping and ping-restart", () => {
+    expect(keepaliveOf("keepalive 10 60")).toMatchObject({ ping: 10, pingRestart: 60, pingExit: undefined })
+  })
+
+  test("0 is off, which is not the same as not said", () => {
+    expect(keepaliveOf("ping 0\nping-restart 0")).toMatchObject({ ping: 0, pingRestart: 0 })
+  })
+
+  test("the last of ping-restart and ping-exit holds", () => {
+    expect(keepaliveOf("ping-restart 0\nping-exit 120")).toMatchObject({ pingRestart: undefined, pingExit: 120 })
+    expect(keepaliveOf("ping-exit 120\nping-restart 30")).toMatchObject({ pingRestart: 30, pingExit: undefined })
+    expect(notesOf(minimal("ping-exit 120\nping-restart 30"))).toEqual([
+      '6:1: warning: "ping-restart" takes the place of "ping-exit" (line 5): there is one such timer',
+    ])
+  })
+
+  test("does not go with ping and its kind, and needs twice the interval", () => {
+    expect(errorsOf(minimal("keepalive 10 60\nping 5"))).toEqual([
+      '5:1: error: "keepalive" and "ping" (line 6) cannot both be given (remove one of them)',
+    ])
+    expect(errorsOf(minimal("keepalive 10 15"))).toEqual([
+      "5:1: error: keepalive: the timeout must be at least twice the interval (a usual pair is: keepalive 10 60)",
+    ])
+  })
+})
+
+describe("what is missing", () => {
+  test("a server, a mode, trust and a proof of who we are: all said at once", () => {
+    const messages = errorsOf("verb 3\n")
+    expect(messages).toHaveLength(4)
+    expect(messages.every((message) => message.startsWith("1:1: error: "))).toBe(true)
+    expect(messages.join("\n")).toContain("no server is given (add a line such as: remote vpn.example.com 1194 udp)")
+    expect(messages.join("\n")).toContain("add a line: client")
+    expect(messages.join("\n")).toContain("neither ca nor peer-fingerprint")
+    expect(messages.join("\n")).toContain("neither a certificate nor auth-user-pass")
+  })
+
+  test("is not missing when it stands there with a fault", () => {
+    expect(errorsOf("client\nremote a b\nauth-user-pass x y\n<ca>\n</ca>\n")).toEqual([
+      '2:10: error: remote: expected a whole number from 1 to 65535, not "b"',
+      '3:18: error: unexpected this word after "auth-user-pass" (usage: auth-user-pass [file])',
+      "4:1: error: ca: there is no certificate in it: no PEM section at all",
+    ])
+  })
+
+  test("is not complained about after a block that never ends", () => {
+    expect(errorsOf("<ca>\nclient\nremote a\n")).toEqual([
+      "1:1: error: the block <ca> is not closed (add a line </ca> after its content)",
+    ])
+  })
+
+  test("a fingerprint can take the place of ca; nothing can take the place of both", () => {
+    const fingerprint = new Array(32).fill("Ab").join(":")
+    const base = "client\nremote a\nauth-user-pass\n"
+    expect(profileOf(`${base}peer-fingerprint ${fingerprint}`).trust).toMatchObject({
+      ca: undefined,
+      fingerprints: ["ab".repeat(32)],
+    })
+    expect(
+      profileOf(
+        `${base}<peer-fingerprint>\n# one\n${fingerprint}\n\n${fingerprint.replace("Ab", "00")}\n</peer-fingerprint>`,
+      ).trust.fingerprints,
+    ).toHaveLength(2)
+    expect(errorsOf(`${base}remote-cert-tls server`)).toHaveLength(1)
+  })
+
+  test("a certificate needs its key and a key its certificate", () => {
+    const base = `client\nremote a\n${ca}`
+    expect(errorsOf(`${base}<cert>\n${certificate}</cert>`).join()).toContain('"cert" needs "key" as well')
+    expect(errorsOf(`${base}<key>\n${privateKey}</key>`).join()).toContain('"key" needs "cert" as well')
+    expect(profileOf(`${base}<cert>\n${certificate}</cert>\n<key>\n${privateKey}</key>`).identity?.certificate).toBe(
+      certificate,
+    )
+  })
+
+  test("setenv CLIENT_CERT 0 says that no proof is wanted", () => {
+    expect(profileOf(`client\nremote a\nsetenv CLIENT_CERT 0\n${ca}`)).toMatchObject({
+      identity: undefined,
+      credentials: undefined,
+    })
+  })
+
+  test("a server that any certificate of the authority can impersonate is warned about", () => {
+    expect(notesOf(`client\nremote a\nauth-user-pass\n${ca}`)).toEqual([
+      "4:1: warning: any certificate that leads to this authority can pass as the server (add a line: remote-cert-tls server)",
+    ])
+  })
+})
+
+describe("conflicts name both lines", () => {
+  const cases = [
+    [
+      "tls-auth a\ntls-crypt b",
+      '6:1: error: "tls-crypt" and "tls-auth" (line 5) cannot both be given (remove one of them)',
+    ],
+    ["nobind\nlport 0", '6:1: error: "lport" and "nobind" (line 5) cannot both be given (remove one of them)'],
+    ["local 10.0.0.1\nnobind", '5:1: error: "local" and "nobind" (line 6) cannot both be given (remove one of them)'],
+    [
+      "tls-version-min 1.3\ntls-version-max 1.2",
+      "6:1: error: tls-version-max 1.2 is below tls-version-min 1.3 (line 5)",
+    ],
+  ] as const
+  for (const [lines, message] of cases) {
+    test(lines.replace("\n", ", "), () => {
+      expect(errorsOf(minimal(lines), files({})).filter((error) => !error.includes("cannot read"))).toEqual([message])
+    })
+  }
+})
+
+describe("directives that are given again", () => {
+  test("the last one holds, with a note; quieter when it says the same", () => {
+    const { profile, notes } = parsed(minimal("verb 3\nverb 3\nverb 4"))
+    expect(profile.verb).toBe(4)
+    expect(notes.map(formatDiagnostic)).toEqual([
+      'client.ovpn:6:1: info: "verb" is given again and takes the place of line 5',
+      'client.ovpn:7:1: warning: "verb" is given again and takes the place of line 6',
+    ])
+  })
+
+  test("an alias counts as the same directive", () => {
+    const { profile, notes } = parsed(minimal("server-poll-timeout 5\nconnect-timeout 6\nncp-ciphers AES-128-GCM"))
+    expect(profile.remotes[0].connectTimeout).toBe(6)
+    expect(profile.dataCiphers).toEqual(["AES-128-GCM"])
+    expect(notes).toHaveLength(1)
+  })
+})
+
+describe("unknown directives", () => {
+  test("are errors, with the nearest name", () => {
+    expect(errorsOf(minimal("data-ciphers-fallbacks AES-256-GCM\nfoo bar\nVerb 3\n<<<<<<< HEAD"))).toEqual([
+      '5:1: error: unknown directive "data-ciphers-fallbacks" (did you mean "data-ciphers-fallback"?)',
+      '6:1: error: unknown directive "foo"',
+      '7:1: error: unknown directive "Verb" (names are written in lower case: "verb")',
+      '8:1: error: unknown directive "<<<<<<<" (this is a merge conflict marker: resolve the conflict)',
+    ])
+  })
+
+  test("are not matched by prefix", () => {
+    expect(errorsOf(minimal("dhcp-options DNS 1.1.1.1\nupdate now\nlogging on"))).toHaveLength(3)
+  })
+
+  test("names that every object has are unknown too", () => {
+    expect(errorsOf(minimal("constructor\n__proto__ x\n<tostring>\n</tostring>\ntoString"))).toHaveLength(4)
+  })
+
+  test("may be allowed one by one, by name, or altogether", () => {
+    expect(notesOf(minimal("setenv opt foo bar"))).toEqual([
+      '5:12: info: unknown directive "foo"; skipped as the file says',
+    ])
+    expect(notesOf(minimal("foo\nignore-unknown-option foo bar\nbar"))).toHaveLength(2)
+    expect(notesOf(minimal("foo\nsetenv FORWARD_COMPATIBLE 1"))).toHaveLength(1)
+  })
+
+  test("setenv opt takes a known directive as it is", () => {
+    expect(profileOf(minimal("setenv opt hand-window 20")).timers.handWindow).toBe(20)
+    expect(errorsOf(minimal("setenv opt hand-window x"))).toHaveLength(1)
+  })
+
+  test("refused ones stay refused whatever the file says", () => {
+    expect(errorsOf(minimal("setenv opt fragment 1300\nignore-unknown-option fragment\nfragment 1300"))).toHaveLength(2)
+  })
+})
+
+describe("refused directives", () => {
+  const lines = [
+    "dev tap",
+    "dev tap0",
+    "dev vpn0\ndev-type tap",
+    "dev null",
+    "secret k",
+    "tls-crypt-v2 k",
+    "pkcs12 f",
+    "http-proxy p 8080",
+    "socks-proxy p",
+    "fragment 1300",
+    "crl-verify f",
+    "verify-hash 00",
+    "comp-lzo no",
+    "comp-lzo",
+    "compress",
+    "compress stub-v2",
+    "data-ciphers AES-256-CBC",
+    "no-replay",
+    "no-iv",
+    "tls-server",
+    "server 10.0.0.0 255.0.0.0",
+    "plugin x.so",
+    "ns-cert-type server",
+    "remote-cert-eku x",
+    "proto tcp-server",
+    "mode server",
+    "key-method 1",
+    "config other.ovpn",
+    "auth SHA3-256",
+    "auth-token x",
+    "<crl-verify>\n</crl-verify>",
+    "tls-verify x",
+    "static-challenge a 1",
+    "setenv GENERIC_CONFIG",
+  ]
+  for (const line of lines) {
+    test(line.replace("\n", ", "), () => {
+      const errors = errorsOf(minimal(line))
+      expect(errors).toHaveLength(1)
+      expect(errors[0]).toMatch(/^[56]:\d+: error: /)
+    })
+  }
+})
+
+describe("directives without effect", () => {
+  test("say why, once each", () => {
+    expect(notesOf(minimal("persist-key\nblock-outside-dns\nup /etc/up.sh arg\n<dh>\nx\n</dh>"))).toEqual([
+      '5:1: info: "persist-key" has no effect here: keys are always kept in memory',
+      '6:1: info: "block-outside-dns" has no effect here: it concerns Windows',
+      '7:1: warning: "up" has no effect here: no scripts are run',
+      '8:2: info: "dh" has no effect here: it concerns servers',
+    ])
+  })
+
+  test("cipher is negotiated instead, as in OpenVPN 2.6", () => {
+    const { profile, notes } = parsed(minimal("cipher AES-256-CBC"))
+    expect(profile.dataCiphers).toHaveLength(3)
+    expect(notes.map(({ severity, message }) => `${severity}: ${message}`)).toEqual([
+      'warning: cipher "AES-256-CBC" is not used: the server chooses from data-ciphers (AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305)',
+    ])
+    expect(notesOf(minimal("cipher aes-256-gcm"))).toEqual([])
+  })
+
+  test("auth none is harmless, except with tls-auth", () => {
+    expect(profileOf(minimal("auth none")).auth).toBe("SHA1")
+    expect(errorsOf(minimal("auth none\ntls-auth k")).join()).toContain(
+      '"auth none" leaves "tls-auth" without a digest',
+    )
+  })
+})
+
+describe("diagnostics", () => {
+  test("point at the word that is at fault", () => {
+    expect(
+      errorsOf(
+        minimal("  remote a.example 70000 udp # x\nproto  quic\nclient now\nremote\nredirect-gateway def1 nope"),
+      ),
+    ).toEqual([
+      '5:20: error: remote: expected a whole number from 1 to 65535, not "70000"',
+      '6:8: error: proto: expected one of udp, udp4, udp6, tcp, tcp4, tcp6, tcp-client, tcp4-client, tcp6-client, not "quic"',
+      '7:8: error: unexpected "now" after "client" (usage: client)',
+      '8:1: error: "remote" is incomplete (usage: remote host [port] [udp|udp4|udp6|tcp|tcp4|tcp6|tcp-client|tcp4-client|tcp6-client])',
+      '9:23: error: redirect-gateway: expected one of def1, local, autolocal, bypass-dhcp, bypass-dns, block-local, ipv6, !ipv4, not "nope"',
+    ])
+  })
+
+  test("two directives on one line are recognised", () => {
+    expect(errorsOf(minimal("float persist-key"))).toEqual([
+      '5:7: error: unexpected "persist-key" after "float" (usage: float)',
+    ])
+    expect(errorsOf(minimal("verb 3nobind"))).toEqual([
+      '5:6: error: verb: expected a whole number from 0 to 15, not "3nobind"',
+    ])
+  })
+
+  test("carry the line, but never one that may hold a secret", () => {
+    const [shown] = diagnosticsOf(minimal("hand-window x # why"))
+    expect(shown).toMatchObject({ file: "client.ovpn", line: 5, column: 13, source: "hand-window x # why" })
+    const secrets = diagnosticsOf(
+      `${minimal("auth-user-pass alice hunter2\nauth-token hunter2")}<auth-user-pass>\nhunter2\n</auth-user-pass>\n<key>\nhunter2\n</key>\n${"ab12".repeat(8)}\n`,
+    )
+    expect(secrets.length).toBeGreaterThan(3)
+    expect(JSON.stringify(secrets)).not.toContain("hunter2")
+    expect(JSON.stringify(secrets)).not.toContain("ab12ab12")
+  })
+
+  test("cannot act on a terminal", () => {
+    const [diagnostic] = diagnosticsOf(minimal("\u001b[31mred"))
+    expect(formatDiagnostic(diagnostic!)).not.toContain("\u001b")
+  })
+
+  test("stop when there are far too many", () => {
+    const messages = errorsOf("x\n".repeat(10_000))
+    expect(messages).toHaveLength(201)
+    expect(messages.at(-1)).toContain("too many errors")
+  })
+})
+
+test("a username and password of a block, a file, or asked for", () => {
+  const base = `client\nremote a\nremote-cert-tls server\n${ca}`
+  const inline = profileOf(`${base}<auth-user-pass>\nalice\np w#1\n</auth-user-pass>\n`).credentials
+  expect(inline).toMatchObject({ _tag: "Given", username: "alice" })
+  expect(inline?._tag === "Given" && Redacted.value(inline.password)).toBe("p w#1")
+  expect(profileOf(`${base}auth-user-pass login`, files({ login: "bob\r\nsecret\r\n" })).credentials).toMatchObject({
+    username: "bob",
+  })
+  expect(profileOf(`${base}auth-user-pass`).credentials).toEqual({ _tag: "Ask" })
+})

@@ -1,0 +1,70 @@
+/** Renegotiation under load: new data keys every few seconds, and not a packet is lost to it. */
+import { expect, test } from "bun:test"
+import { eventually } from "../support/child.ts"
+import { subject } from "../support/culvert.ts"
+import { type OpenVpnServer, tunnel } from "../support/openvpn.ts"
+import { iperf3, ping } from "../support/traffic.ts"
+import { useBench } from "./bench.ts"
+
+const bench = useBench()
+
+/** One line for every TLS handshake that the server completed: the first and each renegotiation. */
+const handshakes = (server: OpenVpnServer) => server.log.filter((line) => /Control Channel: TLSv/.test(line)).length
+
+/** What the server says when a packet cannot be opened, or a renegotiation fails. */
+const complaint =
+  /keys are out of sync|key not available|Authenticate\/Decrypt|bad packet ID|TLS Error|TLS key negotiation failed|unroutable/i
+
+test.each([
+  { who: "the server", server: { renegSec: 10 }, client: [], seconds: 34, rekeys: 3 },
+  { who: "the client", server: { renegSec: 0 }, client: ["reneg-sec 10"], seconds: 34, rekeys: 3 },
+])(
+  "started by $who every 10 s: sequence-numbered datagrams both ways all arrive",
+  async (scene) => {
+    const { lab } = bench
+    await using server = await bench.serve(scene.server)
+    await using client = bench.connect(scene.server, { lines: scene.client })
+    await client.ready()
+    // A rate that two busy cores carry without dropping: what is lost then, is lost to the renegotiation.
+    const datagrams = ["-u", "-b", "10M", "-l", "1200", "-w", "1M"]
+    const [up, down] = await Promise.all([
+      iperf3(lab, tunnel.ipv4, scene.seconds, datagrams),
+      iperf3(lab, tunnel.ipv6, scene.seconds, [...datagrams, "-R"], 5202),
+    ])
+    expect(handshakes(server)).toBeGreaterThanOrEqual(1 + scene.rekeys)
+    for (const flow of [up, down]) {
+      expect(flow.total).toBeGreaterThan(scene.seconds * 500)
+      expect(flow.lost).toBe(0)
+    }
+    expect(server.log.filter((line) => complaint.test(line))).toEqual([])
+    if (subject === "culvert") expect(client.events("disconnected")).toHaveLength(0)
+  },
+  90_000,
+)
+
+test.each(["udp", "tcp"] as const)(
+  "%s: under a full TCP load the keys change and no packet is refused",
+  async (transport) => {
+    const options = { transport, renegSec: 5 }
+    await using server = await bench.serve(options)
+    await using client = bench.connect(options)
+    await client.ready()
+    const flow = await iperf3(bench.lab, tunnel.ipv4, 16, ["--bidir"])
+    expect(flow.bitsPerSecond).toBeGreaterThan(1e6)
+    expect(handshakes(server)).toBeGreaterThanOrEqual(3)
+    expect(server.log.filter((line) => complaint.test(line))).toEqual([])
+  },
+  60_000,
+)
+
+test("more than seven renegotiations: key ids start again at 1", async () => {
+  await using server = await bench.serve({ renegSec: 1 })
+  await using client = bench.connect({})
+  await client.ready()
+  await eventually(45_000, "ten handshakes", async () => {
+    await ping(bench.lab.client, tunnel.ipv4, 1)
+    return handshakes(server) >= 10
+  })
+  await bench.carriesTraffic()
+  expect(server.log.filter((line) => complaint.test(line))).toEqual([])
+}, 60_000)

@@ -1,0 +1,116 @@
+/**
+ * A bad neighbour between client and server, over UDP: run inside the server's namespace as
+ *
+ *   bun relay.ts LISTEN_PORT SERVER_PORT
+ *
+ * and told what to do by lines on its standard input:
+ *
+ *   forward            everything passes, both ways
+ *   forward-first N    N packets of each new session pass, the rest vanish: a server that stops in mid-handshake
+ *   silent             nothing passes and nothing is answered
+ *   garbage            nothing passes and every packet is answered with random bytes
+ *   inject N           N packets that no server sends, to the last client, from the server's address
+ *   inject-altered N   the same, with some of the server's own control packets changed: these only an authenticated
+ *                      control channel can tell from real ones
+ *
+ * It says `session SID` for every new session id of a client and `injected N` when that is done.
+ */
+import { randomBytes, randomInt } from "node:crypto"
+import type { udp } from "bun"
+
+if (import.meta.main) await relay(Number(process.argv[2]), Number(process.argv[3]))
+
+async function relay(listenPort: number, serverPort: number): Promise<void> {
+  let mode = "silent"
+  let allowed = 0
+  let client: { readonly address: string; readonly port: number } | undefined
+  const passed = new Map<string, number>()
+  /** What the server really sent, as raw material for forgeries. */
+  const recent: Array<Buffer> = []
+  const backends = new Map<string, udp.ConnectedSocket<"buffer">>()
+
+  const front = await Bun.udpSocket({
+    port: listenPort,
+    hostname: "0.0.0.0",
+    socket: {
+      data(_socket, packet, port, address) {
+        client = { address, port }
+        const session = note(packet)
+        if (mode === "garbage") front.send(randomBytes(randomInt(1, 1400)), port, address)
+        const count = (passed.get(session) ?? 0) + 1
+        passed.set(session, count)
+        if (mode === "forward" || (mode === "forward-first" && count <= allowed)) void toServer(packet, address, port)
+      },
+    },
+  })
+  for await (const line of console) {
+    const [word = "", number = "0"] = line.trim().split(" ")
+    if (word.startsWith("inject")) inject(Number(number), word === "inject-altered")
+    else {
+      mode = word
+      allowed = Number(number)
+      console.log(`mode ${line.trim()}`)
+    }
+  }
+
+  /** Control packets carry the sender's session id behind the opcode; hard resets start a session. */
+  function note(packet: Buffer): string {
+    const session = packet.subarray(1, 9).toString("hex")
+    const hardReset = packet.length >= 14 && [7, 10].includes((packet[0] ?? 0) >> 3)
+    if (!hardReset) return [...passed.keys()].at(-1) ?? ""
+    if (!passed.has(session)) console.log(`session ${session}`)
+    return session
+  }
+
+  /** One socket to the server for each client socket, as a NAT has. */
+  async function toServer(packet: Buffer, address: string, port: number): Promise<void> {
+    const key = `${address}:${port}`
+    let backend = backends.get(key)
+    if (backend === undefined) {
+      backend = await Bun.udpSocket({
+        connect: { hostname: "127.0.0.1", port: serverPort },
+        socket: {
+          data(_socket, answer) {
+            if (mode === "silent" || mode === "garbage") return
+            recent.push(Buffer.from(answer))
+            if (recent.length > 32) recent.shift()
+            front.send(answer, port, address)
+          },
+        },
+      })
+      backends.set(key, backend)
+    }
+    backend.send(packet)
+  }
+
+  function inject(count: number, alterControl: boolean): void {
+    if (client === undefined) throw new Error("no client yet")
+    for (let index = 0; index < count; index += 1) front.send(forgery(index, alterControl), client.port, client.address)
+    console.log(`injected ${count}`)
+  }
+
+  function forgery(index: number, alterControl: boolean): Buffer {
+    const model = Buffer.from(recent[randomInt(recent.length)] ?? randomBytes(60))
+    switch (index % 6) {
+      case 0:
+        return randomBytes(randomInt(1, 1500))
+      case 1: // A known opcode and key id, then noise.
+        return Buffer.concat([Buffer.of((randomInt(3, 12) << 3) | randomInt(8)), randomBytes(randomInt(1, 200))])
+      case 2: // A packet of the server, cut off.
+        return model.subarray(0, randomInt(1, Math.max(2, model.length)))
+      case 3: {
+        // A packet of the server with one bit turned.
+        const isData = [6, 9].includes((model[0] ?? 0) >> 3)
+        if (!isData && !alterControl) return model.subarray(0, 1)
+        // Not the opcode: data would become control.
+        const at = randomInt(1, model.length)
+        model[at] = (model[at] ?? 0) ^ (1 << randomInt(8))
+        return model
+      }
+      case 4: // Sent a second time.
+        return model
+      default: // An empty datagram is a packet too.
+        return Buffer.alloc(0)
+    }
+  }
+}

@@ -1,0 +1,145 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import {
+  closeFd,
+  effectiveCapabilities,
+  hasNetAdmin,
+  monotonicMilliseconds,
+  openEventfd,
+  openTun,
+  SystemError,
+  signalEventfd,
+  takeEventfd,
+} from "../../src/linux/index.ts"
+import { finish, succeed } from "../support/child.ts"
+
+test("the clock is the kernel's monotonic one", () => {
+  const before = performance.now()
+  const one = monotonicMilliseconds()
+  const two = monotonicMilliseconds()
+  expect(two).toBeGreaterThanOrEqual(one)
+  const uptime = Bun.nanoseconds() / 1e6
+  expect(Number.isFinite(one) && before >= 0 && uptime >= 0).toBe(true)
+  expect(Math.abs(one - Number(process.hrtime.bigint()) / 1e6)).toBeLessThan(60_000)
+})
+
+test("an eventfd counts its signals and is empty after they are taken", () => {
+  const fd = openEventfd()
+  expect(takeEventfd(fd)).toBe(0)
+  signalEventfd(fd)
+  signalEventfd(fd)
+  expect(takeEventfd(fd)).toBe(2)
+  expect(takeEventfd(fd)).toBe(0)
+  closeFd(fd)
+})
+
+describe("capabilities", () => {
+  test("CapEff is read from the status file", () => {
+    expect(effectiveCapabilities("Name:\tx\nCapPrm:\tffff\nCapEff:\t0000000000001000\n")).toBe(0x1000n)
+    expect(effectiveCapabilities("Name:\tx\n")).toBe(0n)
+  })
+
+  test("a process that lost them has no CAP_NET_ADMIN", async () => {
+    const script = `import { hasNetAdmin } from "${linux}"; console.log(hasNetAdmin())`
+    const without = ["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin", process.execPath, "-e", script]
+    expect((await succeed(without)).trim()).toBe("false")
+    expect(hasNetAdmin()).toBe(true)
+  })
+})
+
+describe("tun", () => {
+  const namespace = `cv${process.pid}-linux`
+  beforeAll(async () => void (await succeed(["ip", "netns", "add", namespace])))
+  afterAll(async () => void (await succeed(["ip", "netns", "del", namespace])))
+
+  /** Runs a script in the namespace; what it prints is JSON. */
+  const inNamespace = async (script: string, wrapper: ReadonlyArray<string> = []): Promise<unknown> => {
+    const program = `import { openTun, closeFd, Poll, POLLIN, readFd, writeFd, errno, errnoName, Arena } from "${linux}"
+      import { execFileSync } from "node:child_process"
+      const ip = (...words) => execFileSync("ip", words)
+      const attempt = (work) => { try { return work() } catch (e) { return { syscall: e.syscall, code: e.code } } }
+      ${script}`
+    const command = ["ip", "netns", "exec", namespace, ...wrapper, process.execPath, "-e", program]
+    const { code, stdout, stderr } = await finish(command)
+    if (code !== 0) throw new Error(stderr)
+    return JSON.parse(stdout)
+  }
+
+  test('"tun" lets the kernel choose the name, another name creates that device', async () => {
+    const script = `const a = openTun({ name: "tun" }), b = openTun({ name: "tun" }), c = openTun({ name: "vpn" })
+      console.log(JSON.stringify([a, b, c].map(({ name, created }) => ({ name, created }))))`
+    expect(await inNamespace(script)).toEqual([
+      { name: "tun0", created: true },
+      { name: "tun1", created: true },
+      { name: "vpn", created: true },
+    ])
+  })
+
+  test("a preallocated device is attached to by its owner, who has no capability, and stays", async () => {
+    await succeed(["ip", "-n", namespace, "tuntap", "add", "mode", "tun", "user", "nobody", "name", "tun5"])
+    const device = `/tmp/${namespace}-tun`
+    try {
+      await succeed(["mknod", "-m", "0666", device, "c", "10", "200"])
+      const script = `console.log(JSON.stringify([
+        attempt(() => { const { fd, ...rest } = openTun({ name: "tun5", device: "${device}" }); return rest }),
+        attempt(() => openTun({ name: "tun6", device: "${device}" })) ]))`
+      const unprivileged = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--inh-caps=-all"]
+      expect(await inNamespace(script, unprivileged)).toEqual([
+        { name: "tun5", created: false },
+        { syscall: "ioctl TUNSETIFF", code: "EPERM" },
+      ])
+      await succeed(["ip", "-n", namespace, "link", "show", "tun5"])
+    } finally {
+      await finish(["rm", "-f", device])
+      await succeed(["ip", "-n", namespace, "link", "del", "tun5"])
+    }
+  })
+
+  test("a device that is in use, or of another kind, is refused with the kernel's reason", async () => {
+    const script = `const held = openTun({ name: "tun3" })
+      ip("tuntap", "add", "mode", "tap", "name", "tap1")
+      ip("tuntap", "add", "mode", "tun", "multi_queue", "name", "tun9")
+      console.log(JSON.stringify(["tun3", "tap1", "tun9", "lo", "a-name-of-16-byte"].map((name) => attempt(() => openTun({ name })))))
+      ip("link", "del", "tap1"); ip("link", "del", "tun9")`
+    const refused = (code: string) => ({ syscall: "ioctl TUNSETIFF", code })
+    expect(await inNamespace(script)).toEqual([
+      refused("EBUSY"),
+      refused("EINVAL"),
+      refused("EINVAL"),
+      refused("EINVAL"),
+      refused("EINVAL"),
+    ])
+  })
+
+  test("one that is down is quiet in poll and refuses packets; a deleted one reports an error", async () => {
+    const script = `const { fd } = openTun({ name: "tun7" })
+      const poll = new Poll(1), memory = new Arena(4096).allocate(2048)
+      memory.bytes[0] = 0x45
+      const probe = () => {
+        poll.set(0, fd, POLLIN)
+        const events = poll.wait(0) === 0 ? 0 : poll.events(0)
+        const read = readFd(fd, memory.address, 2048) < 0 ? errnoName(errno()) : "packet"
+        const write = writeFd(fd, memory.address, 28) < 0 ? errnoName(errno()) : "written"
+        return { events, read, write }
+      }
+      const down = probe(); ip("link", "del", "tun7"); console.log(JSON.stringify([down, probe()]))`
+    expect(await inNamespace(script)).toEqual([
+      { events: 0, read: "EAGAIN", write: "EIO" },
+      { events: 8, read: "EBADFD", write: "EBADFD" },
+    ])
+  })
+
+  test("a device node that is missing or is no tun is named with the reason", () => {
+    const attempt = (device: string): SystemError => {
+      try {
+        closeFd(openTun({ name: "tun", device }).fd)
+      } catch (error) {
+        if (error instanceof SystemError) return error
+      }
+      throw new Error("no SystemError")
+    }
+    expect(attempt("/nonexistent/tun").message).toBe("open /nonexistent/tun: ENOENT")
+    expect(attempt("/dev/null").message).toBe("ioctl TUNSETIFF: ENOTTY")
+  })
+})
+
+const linux = new URL("../../src/linux/index.ts", import.meta.url).pathname

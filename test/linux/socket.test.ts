@@ -1,0 +1,166 @@
+import { describe, expect, test } from "bun:test"
+import {
+  Arena,
+  closeFd,
+  DatagramBatch,
+  EAGAIN,
+  errno,
+  localAddress,
+  openTcpSocket,
+  openUdpSocket,
+  POLLIN,
+  POLLOUT,
+  Poll,
+  receiveBytes,
+  SystemError,
+  sendBytes,
+  socketError,
+} from "../../src/linux/index.ts"
+import { eventually } from "../support/child.ts"
+
+const loopback = [
+  { family: 4, address: "127.0.0.1" },
+  { family: 6, address: "::1" },
+] as const
+
+describe.each(loopback)("UDP over IPv$family", ({ family, address }) => {
+  test("sends to and receives from its one peer, from the port it reports", async () => {
+    const received: Array<{ text: string; port: number }> = []
+    const peer = await Bun.udpSocket({
+      hostname: address,
+      socket: { data: (_, data, port) => void received.push({ text: data.toString(), port }) },
+    })
+    const fd = openUdpSocket({ address, port: peer.port, family })
+    try {
+      const memory = new Arena(256).allocate(64)
+      memory.bytes.set(new TextEncoder().encode("hello"))
+      expect(receiveBytes(fd, memory.address, 64)).toBe(-1)
+      expect(errno()).toBe(EAGAIN)
+      expect(sendBytes(fd, memory.address, 5)).toBe(5)
+      await eventually(5000, "the datagram", () => received.length > 0)
+      expect(received[0]).toEqual({ text: "hello", port: localAddress(fd).port })
+      expect(localAddress(fd).address).toBe(address)
+      peer.send("answer", localAddress(fd).port, address)
+      await eventually(5000, "the answer", () => receiveBytes(fd, memory.address, 64) === 6)
+      expect(new TextDecoder().decode(memory.bytes.slice(0, 6))).toBe("answer")
+    } finally {
+      closeFd(fd)
+      peer.close()
+    }
+  })
+
+  test("several datagrams take one call, each with its own length", async () => {
+    const one = openUdpSocket({ address, port: 9, family })
+    const port = localAddress(one).port
+    const two = openUdpSocket({ address, port, family })
+    const three = openUdpSocket({ address, port: localAddress(two).port, family, local: { address, port: 0 } })
+    closeFd(one)
+    const receiver = openUdpSocket({ address, port: localAddress(two).port, family, local: { address, port } })
+    try {
+      const arena = new Arena(64 * 1024)
+      const outgoing = new DatagramBatch(arena, 4, 2000)
+      const incoming = new DatagramBatch(arena, 8, 2000)
+      for (let i = 0; i < 4; i++) {
+        outgoing.slots[i]!.bytes.fill(i + 1)
+        outgoing.setLength(i, (i + 1) * 100)
+      }
+      expect(outgoing.send(two, 1, 4)).toBe(3)
+      await eventually(5000, "three datagrams", () => incoming.receive(receiver) === 3)
+      expect([0, 1, 2].map((slot) => incoming.received(slot))).toEqual([200, 300, 400])
+      expect([0, 1, 2].map((slot) => incoming.slots[slot]!.bytes[199])).toEqual([2, 3, 4])
+    } finally {
+      for (const fd of [two, three, receiver]) closeFd(fd)
+    }
+  })
+})
+
+describe.each(loopback)("TCP over IPv$family", ({ family, address }) => {
+  test("is writable once it is connected, without an error", async () => {
+    const received: Array<string> = []
+    const server = Bun.listen({ hostname: address, port: 0, socket: { data: (_, data) => void received.push(`${data}`) } })
+    const fd = openTcpSocket({ address, port: server.port, family })
+    try {
+      const poll = new Poll(1)
+      poll.set(0, fd, POLLOUT)
+      await eventually(5000, "the connection", () => poll.wait(0) === 1)
+      expect(socketError(fd)).toBe(0)
+      const memory = new Arena(64).allocate(16)
+      memory.bytes.set(new TextEncoder().encode("stream"))
+      expect(sendBytes(fd, memory.address, 6)).toBe(6)
+      await eventually(5000, "the bytes", () => received.join("") === "stream")
+    } finally {
+      closeFd(fd)
+      server.stop(true)
+    }
+  })
+
+  test("reports a refused connection as the socket's error", async () => {
+    const server = Bun.listen({ hostname: address, port: 0, socket: { data: () => {} } })
+    const port = server.port
+    server.stop(true)
+    const fd = await eventually(5000, "the port is closed", () => openTcpSocket({ address, port, family }))
+    const poll = new Poll(1)
+    poll.set(0, fd, POLLOUT)
+    await eventually(5000, "the end of the attempt", () => poll.wait(0) === 1)
+    expect(socketError(fd)).toBe(111)
+    closeFd(fd)
+  })
+})
+
+describe("what cannot be opened is a SystemError that says why", () => {
+  const attempt = (options: Parameters<typeof openUdpSocket>[0]): SystemError => {
+    try {
+      closeFd(openUdpSocket(options))
+    } catch (error) {
+      if (error instanceof SystemError) return error
+    }
+    throw new Error("no SystemError")
+  }
+
+  test("an address that is none of its family", () => {
+    expect(attempt({ address: "host.example", port: 1, family: 4 }).message).toBe("address host.example:1: EINVAL")
+    expect(attempt({ address: "::1", port: 1, family: 4 }).code).toBe("EINVAL")
+    expect(attempt({ address: "127.0.0.1", port: 1, family: 6 }).code).toBe("EINVAL")
+    expect(attempt({ address: "127.0.0.1", port: 65536, family: 4 }).code).toBe("EINVAL")
+  })
+
+  test("a local address that is not ours", () => {
+    const error = attempt({ address: "127.0.0.1", port: 1, family: 4, local: { address: "192.0.2.1" } })
+    expect(error.message).toBe("bind 192.0.2.1:0: EADDRNOTAVAIL")
+  })
+
+  test("a local port that is taken", async () => {
+    const taken = await Bun.udpSocket({ hostname: "127.0.0.1" })
+    const error = attempt({ address: "127.0.0.1", port: 1, family: 4, local: { address: "127.0.0.1", port: taken.port } })
+    expect(error.syscall).toBe(`bind 127.0.0.1:${taken.port}`)
+    expect(error.code).toBe("EADDRINUSE")
+    taken.close()
+  })
+
+  test("a zone that is no interface", () => {
+    expect(attempt({ address: "fe80::1%nosuch0", port: 1, family: 6 }).message).toBe("interface nosuch0: ENODEV")
+  })
+
+  test("a failed attempt leaves no descriptor behind", () => {
+    const first = openUdpSocket({ address: "127.0.0.1", port: 9, family: 4 })
+    closeFd(first)
+    attempt({ address: "127.0.0.1", port: 1, family: 4, local: { address: "192.0.2.1" } })
+    const second = openUdpSocket({ address: "127.0.0.1", port: 9, family: 4 })
+    closeFd(second)
+    expect(second).toBe(first)
+  })
+})
+
+test("poll reports only descriptors with events, and none that is left out", async () => {
+  const peer = await Bun.udpSocket({ hostname: "127.0.0.1" })
+  const fd = openUdpSocket({ address: "127.0.0.1", port: peer.port, family: 4 })
+  const poll = new Poll(3)
+  poll.set(0, fd, POLLIN)
+  poll.set(2, fd, POLLOUT)
+  expect(poll.wait(0)).toBe(1)
+  expect([0, 1, 2].map((slot) => poll.events(slot))).toEqual([0, 0, POLLOUT])
+  poll.set(2, -1, POLLOUT)
+  expect(poll.wait(0)).toBe(0)
+  closeFd(fd)
+  peer.close()
+})

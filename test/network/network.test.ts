@@ -1,0 +1,101 @@
+import { expect } from "bun:test"
+import { Effect, Exit, Layer, Scope } from "effect"
+import { Ip, IpError } from "../../src/network/ip.ts"
+import { Network } from "../../src/network/network.ts"
+import type { Change, Plan } from "../../src/network/plan.ts"
+import { it } from "../support/effect.ts"
+
+const change = (name: string, family: Change["family"] = "ipv4"): Change => ({
+  apply: `add ${name}`,
+  undo: `del ${name}`,
+  family,
+})
+const plan = (...changes: ReadonlyArray<Change>): Plan => ({ changes, addresses: [], notes: [] })
+
+/** An `ip` that notes its lines and refuses those that contain a word. */
+const host = (refused?: string) => {
+  const lines: Array<string> = []
+  const ip = Layer.succeed(
+    Ip,
+    Ip.of({
+      batch: Effect.fnUntraced(function* (batch) {
+        for (const [index, line] of batch.entries()) {
+          if (refused !== undefined && line.includes(refused)) {
+            return yield* Object.assign(new IpError({ line, reason: "refused" }), { done: index })
+          }
+          lines.push(line)
+        }
+      }),
+      batchForced: (batch) => Effect.sync(() => void lines.push(...batch)),
+      facts: () => Effect.succeed({ gateway: { ipv4: { device: "eth0", gateway: "10.0.0.1" }, ipv6: undefined } }),
+      nextHop: () => Effect.succeed(undefined),
+    }),
+  )
+  return { lines, layer: Network.layer.pipe(Layer.provide(ip)) }
+}
+
+it.effect("applies a plan in order and takes it back in reverse when the scope ends", () =>
+  Effect.gen(function* () {
+    const { lines, layer } = host()
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      yield* network.converge(plan(change("a"), change("b")))
+    }).pipe(Effect.provide(layer))
+    expect(lines).toEqual(["add a", "add b", "del b", "del a"])
+  }),
+)
+
+it.effect("a new plan changes only what differs", () =>
+  Effect.gen(function* () {
+    const { lines, layer } = host()
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      yield* network.converge(plan(change("a"), change("b"), change("c")))
+      lines.length = 0
+      yield* network.converge(plan(change("a"), change("x"), change("c")))
+      expect(lines).toEqual(["del b", "add x"])
+      expect(yield* network.current).toEqual(["add a", "add x", "add c"])
+      lines.length = 0
+    }).pipe(Effect.provide(layer))
+    expect(lines).toEqual(["del c", "del x", "del a"])
+  }),
+)
+
+it.effect("IPv6 that the host refuses is a warning; IPv4 is a failure that undoes what was done at the end", () =>
+  Effect.gen(function* () {
+    const six = host("v6")
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      const warnings = yield* network.converge(plan(change("a"), change("v6-address", "ipv6"), change("other", "ipv6")))
+      expect(warnings).toEqual(["ip add v6-address: refused"])
+      expect(yield* network.current).toEqual(["add a", "add other"])
+    }).pipe(Effect.provide(six.layer))
+
+    const four = host("b")
+    const scope = yield* Scope.make()
+    const context = yield* Layer.buildWithScope(four.layer, scope)
+    const result = yield* Effect.exit(
+      Effect.flatMap(Network, (network) => network.converge(plan(change("a"), change("b"), change("c")))).pipe(
+        Effect.provide(context),
+      ),
+    )
+    expect(Exit.isFailure(result)).toBe(true)
+    yield* Scope.close(scope, Exit.void)
+    expect(four.lines).toEqual(["add a", "del a"])
+  }),
+)
+
+it.effect("another server is reached beside a tunnel that already has the default route", () =>
+  Effect.gen(function* () {
+    const { lines, layer } = host()
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      expect(yield* network.reach("192.0.2.9", "tun0")).toEqual({ device: "eth0", gateway: "10.0.0.1" })
+      expect(lines).toEqual(["route replace 192.0.2.9/32 via 10.0.0.1 dev eth0"])
+    }).pipe(Effect.provide(layer))
+    expect(lines).toEqual([
+      "route replace 192.0.2.9/32 via 10.0.0.1 dev eth0",
+      "route del 192.0.2.9/32 via 10.0.0.1 dev eth0",
+    ])
+  }),
+)

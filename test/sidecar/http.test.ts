@@ -1,0 +1,106 @@
+import { expect } from "bun:test"
+import { Effect } from "effect"
+import { type Sources, serve } from "../../src/sidecar/index.ts"
+import type { Status } from "../../src/tunnel/index.ts"
+import { it } from "../support/effect.ts"
+
+const idle: Status = {
+  phase: "connecting",
+  since: 0,
+  device: "tun0",
+  remote: "udp://192.0.2.1:1194",
+  attempts: 1,
+  connects: 0,
+  nextTry: undefined,
+  lastError: undefined,
+  tls: undefined,
+  cipher: undefined,
+  keyId: undefined,
+  keySince: undefined,
+  renegotiations: 0,
+  addresses: [],
+  mtu: undefined,
+  networkManaged: true,
+  deadAfter: undefined,
+  timeline: [],
+}
+
+const served = Effect.gen(function* () {
+  const world = {
+    status: idle,
+    counters: { heartbeat: 99_000, lastReceive: 0 } as Record<string, number>,
+    now: 100_000,
+  }
+  const sources: Sources = { status: () => world.status, counters: () => world.counters, now: () => world.now }
+  const server = yield* serve({ hostname: "127.0.0.1", port: 0 }, sources)
+  const get = (path: string) =>
+    Effect.promise(async () => {
+      const response = await fetch(`http://127.0.0.1:${server.port}${path}`)
+      return { status: response.status, body: await response.text() }
+    })
+  const codes = Effect.all([get("/startupz"), get("/livez"), get("/readyz")]).pipe(
+    Effect.map((all) => all.map(({ status }) => status)),
+  )
+  return { world, get, codes }
+})
+
+it.live("the probes tell the truth in every phase", () =>
+  Effect.gen(function* () {
+    const { world, get, codes } = yield* served
+    expect(yield* codes).toEqual([503, 200, 503])
+    world.status = { ...idle, phase: "connected", connects: 1, deadAfter: 60 }
+    expect(yield* codes).toEqual([200, 200, 200])
+    world.status = { ...world.status, phase: "waiting", lastError: "nothing heard" }
+    expect(yield* codes).toEqual([200, 200, 503])
+    expect((yield* get("/readyz")).body).toContain("waiting: nothing heard")
+    world.status = { ...world.status, phase: "connected" }
+    world.counters.lastReceive = 39_999
+    expect(yield* codes).toEqual([200, 200, 503])
+    world.counters.lastReceive = 40_001
+    expect(yield* codes).toEqual([200, 200, 200])
+  }),
+)
+
+it.live("a data plane that stands still fails liveness", () =>
+  Effect.gen(function* () {
+    const { world, codes } = yield* served
+    world.counters.heartbeat = 90_000
+    expect(yield* codes).toEqual([503, 503, 503])
+  }),
+)
+
+it.live("verbose lists the checks that hold as well", () =>
+  Effect.gen(function* () {
+    const { get } = yield* served
+    expect((yield* get("/readyz")).body).not.toContain("data-plane")
+    expect((yield* get("/readyz?verbose")).body).toContain("[+] data-plane")
+  }),
+)
+
+it.live("metrics and status come from the same counters", () =>
+  Effect.gen(function* () {
+    const { world, get } = yield* served
+    world.counters.tunReadBytes = 1234
+    world.counters["drop:replay"] = 7
+    const { body } = yield* get("/metrics")
+    expect(body).toContain("openvpn_client_tun_tap_read_bytes_total 1234")
+    expect(body).toContain('openvpn_client_dropped_packets_total{reason="replay"} 7')
+    expect((yield* get("/metrics")).body).toContain("openvpn_client_tun_tap_read_bytes_total 1234")
+    expect(JSON.parse((yield* get("/status")).body)).toMatchObject({
+      phase: "connecting",
+      counters: { tunReadBytes: 1234 },
+    })
+  }),
+)
+
+it.live("an unknown path is 404 and a port in use is one clear error", () =>
+  Effect.gen(function* () {
+    const { get, world } = yield* served
+    expect((yield* get("/nothing")).status).toBe(404)
+    const taken = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() })
+    yield* Effect.addFinalizer(() => Effect.promise(() => taken.stop(true)))
+    const sources: Sources = { status: () => world.status, counters: () => world.counters, now: () => 0 }
+    const error = yield* Effect.flip(serve({ hostname: "127.0.0.1", port: taken.port! }, sources))
+    expect(error.message).toContain(`127.0.0.1:${taken.port}`)
+  }),
+)

@@ -1,0 +1,213 @@
+/**
+ * A laboratory: two network namespaces, "client" and "server", joined by one veth pair, and a directory with certificates.
+ *
+ *   client  outer 10.90.0.2/24  fd90::2/64  ── veth ──  outer 10.90.0.1/24  fd90::1/64  server
+ *
+ * The client has no default route: an address of the tunnel answers through the tunnel or not at all.
+ * Names (`server.culvert.test`, `v4.culvert.test`, `v6.culvert.test`) come from a hosts file that only the namespaces see.
+ *
+ * Everything carries the process id of its owner in its name, is removed when the lab is disposed of and when the process
+ * ends or is interrupted; `sweep` removes what a killed process left behind.
+ */
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Child, type ChildOptions, type Finished, finish, succeed } from "./child.ts"
+import { makePki, type Pki } from "./pki.ts"
+
+export const outer = {
+  server: { ipv4: "10.90.0.1", ipv6: "fd90::1" },
+  client: { ipv4: "10.90.0.2", ipv6: "fd90::2" },
+  hosts: { any: "server.culvert.test", ipv4: "v4.culvert.test", ipv6: "v6.culvert.test" },
+} as const
+
+export interface LabOptions {
+  /** Gives the client a default route to the server's outer address, as a pod has one. */
+  readonly defaultRoute?: boolean
+  /** MTU of the outer link, 1500 unless said. */
+  readonly mtu?: number
+}
+
+export class Lab implements AsyncDisposable {
+  readonly directory: string
+  readonly client: Namespace
+  readonly server: Namespace
+  readonly pki: Pki
+
+  private constructor(directory: string, client: Namespace, server: Namespace, pki: Pki) {
+    this.directory = directory
+    this.client = client
+    this.server = server
+    this.pki = pki
+  }
+
+  static async make(options: LabOptions = {}): Promise<Lab> {
+    removeWhenTheProcessEnds()
+    counter += 1
+    const directory = mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`))
+    // Clients without privileges read their configuration here.
+    chmodSync(directory, 0o755)
+    const client = new Namespace(`${prefix}${process.pid}-c${counter}`)
+    const server = new Namespace(`${prefix}${process.pid}-s${counter}`)
+    remains.add({ directory, namespaces: [client.name, server.name] })
+    try {
+      const [pki] = await Promise.all([makePki(join(directory, "pki")), connect(client, server, options)])
+      return new Lab(directory, client, server, pki)
+    } catch (error) {
+      removeLab(directory)
+      throw error
+    }
+  }
+
+  /** Writes a file below the lab's directory and returns its path. */
+  write(name: string, text: string, mode = 0o644): string {
+    const file = join(this.directory, name)
+    writeFileSync(file, text, { mode })
+    return file
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    removeLab(this.directory)
+  }
+}
+
+export class Namespace {
+  readonly name: string
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  /** The command that runs `command` here. It has a mount namespace of its own. */
+  inside(command: ReadonlyArray<string>): ReadonlyArray<string> {
+    return ["ip", "netns", "exec", this.name, ...command]
+  }
+
+  finish(command: ReadonlyArray<string>, options?: ChildOptions): Promise<Finished> {
+    return finish(this.inside(command), options)
+  }
+
+  succeed(command: ReadonlyArray<string>, options?: ChildOptions): Promise<string> {
+    return succeed(this.inside(command), options)
+  }
+
+  start(name: string, command: ReadonlyArray<string>, options?: ChildOptions & { readonly input?: boolean }): Child {
+    return new Child(name, this.inside(command), options)
+  }
+}
+
+/** What the host looks like from a namespace, as text: equal texts before and after mean that everything was undone. */
+export async function networkState(namespace: Namespace): Promise<string> {
+  const parts = [
+    ["ip", "-o", "address", "show"],
+    ["ip", "route", "show", "table", "all"],
+    ["ip", "-6", "route", "show", "table", "all"],
+    ["ip", "rule", "show"],
+    ["ip", "-6", "rule", "show"],
+    ["nft", "list", "ruleset"],
+  ]
+  const texts = await Promise.all(parts.map((command) => namespace.succeed(command)))
+  return texts.join("---\n").replace(/ (expires|valid_lft|preferred_lft) \S+/g, "")
+}
+
+/** Removes namespaces and directories of labs whose owner is dead; returns their names. Those of the living stay. */
+export function sweep(): ReadonlyArray<string> {
+  const removed: Array<string> = []
+  for (const name of [...entries("/run/netns"), ...entries("/etc/netns")]) {
+    if (!ownerIsDead(name)) continue
+    removeNamespace(name)
+    removed.push(name)
+  }
+  for (const name of entries(tmpdir())) {
+    if (!ownerIsDead(name)) continue
+    rmSync(join(tmpdir(), name), { recursive: true, force: true })
+    removed.push(name)
+  }
+  return [...new Set(removed)]
+}
+
+async function connect(client: Namespace, server: Namespace, options: LabOptions): Promise<void> {
+  for (const { name } of [client, server]) {
+    mkdirSync(join("/etc/netns", name), { recursive: true })
+    writeFileSync(join("/etc/netns", name, "hosts"), hosts)
+    writeFileSync(join("/etc/netns", name, "resolv.conf"), "")
+    await succeed(["ip", "netns", "add", name])
+  }
+  const mtu = String(options.mtu ?? 1500)
+  const clientLink = ["link", "add", "outer", "mtu", mtu, "netns", client.name, "type", "veth"]
+  await succeed(["ip", ...clientLink, "peer", "name", "outer", "mtu", mtu, "netns", server.name])
+  for (const side of ["client", "server"] as const) {
+    const { name } = side === "client" ? client : server
+    const address = outer[side]
+    await ipCommands(name, [
+      "link set lo up",
+      // No link-local address: it would turn from tentative to valid in the middle of a test.
+      "link set outer addrgenmode none",
+      "link set outer up",
+      `address add ${address.ipv4}/24 dev outer`,
+      `address add ${address.ipv6}/64 dev outer nodad`,
+      ...(side === "client" && options.defaultRoute === true
+        ? [`route add default via ${outer.server.ipv4}`, `-6 route add default via ${outer.server.ipv6}`]
+        : []),
+    ])
+  }
+}
+
+async function ipCommands(namespace: string, commands: ReadonlyArray<string>): Promise<void> {
+  for (const command of commands) await succeed(["ip", "-n", namespace, ...command.split(" ")])
+}
+
+function removeLab(directory: string): void {
+  for (const remain of remains) {
+    if (remain.directory !== directory) continue
+    remain.namespaces.forEach(removeNamespace)
+    rmSync(directory, { recursive: true, force: true })
+    remains.delete(remain)
+  }
+}
+
+/** Synchronous, because it also has to work while the process exits. */
+function removeNamespace(name: string): void {
+  if (existsSync(join("/run/netns", name))) {
+    const pids = Bun.spawnSync(["ip", "netns", "pids", name]).stdout.toString().split(/\s+/).filter(Boolean)
+    for (const pid of pids) {
+      try {
+        process.kill(Number(pid), "SIGKILL")
+      } catch {
+        // It ended between the listing and the signal.
+      }
+    }
+    Bun.spawnSync(["ip", "netns", "delete", name])
+  }
+  rmSync(join("/etc/netns", name), { recursive: true, force: true })
+}
+
+function removeWhenTheProcessEnds(): void {
+  if (counter > 0) return
+  process.on("exit", () => {
+    for (const { directory } of remains) removeLab(directory)
+  })
+  for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15, SIGHUP: 1 })) {
+    process.on(signal, () => process.exit(128 + number))
+  }
+}
+
+function ownerIsDead(name: string): boolean {
+  const owner = new RegExp(`^${prefix}(\\d+)-`).exec(name)?.[1]
+  return owner !== undefined && !existsSync(`/proc/${owner}`)
+}
+
+function entries(directory: string): ReadonlyArray<string> {
+  return existsSync(directory) ? readdirSync(directory) : []
+}
+
+let counter = 0
+const remains = new Set<{ readonly directory: string; readonly namespaces: ReadonlyArray<string> }>()
+/** Short, because a namespace name is also a file name that people read in `ip netns`. */
+const prefix = "cv"
+
+const hosts = `127.0.0.1 localhost
+::1 localhost
+${outer.server.ipv4} ${outer.hosts.ipv4} ${outer.hosts.any}
+${outer.server.ipv6} ${outer.hosts.ipv6} ${outer.hosts.any}
+`

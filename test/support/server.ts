@@ -1,0 +1,294 @@
+/**
+ * A scripted OpenVPN server, sans-IO, for one client: built on the protocol's own parts (packets, wrapping, reliability, key
+ * method 2, key derivation) but with a state machine of its own, so that a mistake in the client's does not cancel out.
+ * It does what 2.6 does unless told to stop half-way.
+ */
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import type { ControlWrapping, DataCipher, DigestName } from "../../src/config/profile.ts"
+import { concat, empty, sameBytes } from "../../src/protocol/bytes.ts"
+import { ControlText, terminated } from "../../src/protocol/control.ts"
+import {
+  buildKeyMethod2,
+  type KeyMethod2,
+  type KeySource,
+  newKeySource,
+  parseKeyMethod2,
+} from "../../src/protocol/keymethod2.ts"
+import { exporterLabel, keyBlockLength, prfKeyBlock, sliceKeyBlock } from "../../src/protocol/keys.ts"
+import { Opcode } from "../../src/protocol/opcode.ts"
+import type { DataKey } from "../../src/protocol/output.ts"
+import { type ControlPacket, decodeHead } from "../../src/protocol/packet.ts"
+import type { Crypto, Random, TlsConnection } from "../../src/protocol/ports.ts"
+import { ReliableReceiver, ReliableSender } from "../../src/protocol/reliability.ts"
+import { newSessionId } from "../../src/protocol/sessionid.ts"
+import { makeWrap, type Wrap } from "../../src/protocol/wrap.ts"
+import type { Endpoint } from "./network.ts"
+
+export interface ServerOptions {
+  readonly crypto: Crypto
+  readonly random: Random
+  readonly accept: () => TlsConnection
+  /** As in the client's file; the direction is turned round here. */
+  readonly wrapping: ControlWrapping
+  readonly auth: DigestName
+  readonly cipher: DataCipher
+  readonly derivation: "tls-ekm" | "prf"
+  readonly peerId: number | undefined
+  /** Whole messages: PUSH_REPLY in its parts, or AUTH_FAILED. */
+  readonly push: ReadonlyArray<string>
+  /** Push without being asked, as 2.5 and later do. */
+  readonly unasked: boolean
+  readonly optionsString: string
+  /** Where the server falls silent; it still acknowledges. */
+  readonly stop: "never" | "beforeReset" | "beforeTls" | "duringTls" | "beforePush"
+  /** Ciphertext per packet. */
+  readonly payload: number
+}
+
+export class ScriptedServer implements Endpoint {
+  /** As the client sees them, so that both ends can be compared as they are. */
+  readonly keys = new Map<number, DataKey>()
+  /** What the client said of itself, one for each key. */
+  readonly introductions: Array<KeyMethod2> = []
+  /** Control messages of the client. */
+  readonly messages: Array<string> = []
+  readonly drops: Array<string> = []
+  readonly sessionId: Uint8Array
+  readonly #options: ServerOptions
+  readonly #wrap: Wrap
+  readonly #outgoing: Array<Uint8Array> = []
+  #clientId: Uint8Array | undefined
+  #states = new Map<number, ServerKeyState>()
+  #primary: ServerKeyState | undefined
+  #pushed = false
+
+  constructor(options: ServerOptions) {
+    this.#options = options
+    this.sessionId = newSessionId(options.random)
+    this.#wrap = makeWrap(options.crypto, {
+      wrapping: turned(options.wrapping),
+      auth: options.auth,
+      role: "server",
+      unixTime: 0x65000000,
+    })
+  }
+
+  receive(now: number, packet: Uint8Array): void {
+    if (this.#options.stop === "beforeReset") return
+    const head = decodeHead(packet)
+    if (Result.isFailure(head)) {
+      this.drops.push(head.failure)
+      return
+    }
+    if (this.#clientId !== undefined && !sameBytes(this.#clientId, head.success.sessionId)) {
+      this.drops.push("sessionId")
+      return
+    }
+    const unwrapped = this.#wrap.unwrap(now, head.success, packet)
+    if (Result.isFailure(unwrapped)) {
+      this.drops.push(unwrapped.failure)
+      return
+    }
+    this.#wrap.accept(now, unwrapped.success)
+    this.#accept(now, { ...head.success, ...unwrapped.success.body })
+  }
+
+  timeout(now: number): void {
+    for (const state of this.#states.values()) state.flush(now)
+  }
+
+  nextTimeout(): number | undefined {
+    const times = [...this.#states.values()].flatMap((state) => state.nextRetransmit ?? [])
+    return times.length === 0 ? undefined : Math.min(...times)
+  }
+
+  outgoing(): Uint8Array | undefined {
+    return this.#outgoing.shift()
+  }
+
+  /** Starts a soft reset, if the current key is complete. */
+  renegotiate(now: number): void {
+    if (this.#primary?.active) this.#newState(now, nextKeyId(this.#primary.keyId), Opcode.SoftResetV1).flush(now)
+  }
+
+  /** Sends a control message on the newest complete key. */
+  say(now: number, ...texts: ReadonlyArray<string>): void {
+    const states = [...this.#states.values()].filter((state) => state.active)
+    states.at(-1)?.write(now, concat(...texts.map(terminated)))
+  }
+
+  /** Whatever it is, as the content of one TLS record. */
+  sayRaw(now: number, bytes: Uint8Array): void {
+    this.#primary?.write(now, bytes)
+  }
+
+  /** A well-wrapped packet of the server's choice. */
+  forge(packet: Omit<ControlPacket, "sessionId" | "peerSessionId"> & Partial<ControlPacket>): void {
+    this.#outgoing.push(this.#wrap.wrap({ sessionId: this.sessionId, peerSessionId: this.#clientId, ...packet }))
+  }
+
+  #accept(now: number, packet: ControlPacket): void {
+    if (packet.opcode === Opcode.HardResetClientV2 && this.#clientId === undefined) {
+      this.#clientId = packet.sessionId.slice()
+      this.#newState(now, 0, Opcode.HardResetServerV2)
+    }
+    if (
+      packet.opcode === Opcode.SoftResetV1 &&
+      this.#primary?.active &&
+      packet.keyId === nextKeyId(this.#primary.keyId)
+    )
+      this.#newState(now, packet.keyId, Opcode.SoftResetV1)
+    const state = this.#states.get(packet.keyId)
+    if (state === undefined) {
+      this.drops.push("keyId")
+      return
+    }
+    state.receive(now, packet)
+  }
+
+  #newState(now: number, keyId: number, reset: Opcode): ServerKeyState {
+    const state = new ServerKeyState(now, keyId, reset, this.#options, {
+      transmit: (packet) => this.forge({ ...packet, keyId }),
+      introduced: (message) => this.introductions.push(message),
+      message: (text) => this.#message(now, state, text),
+      activated: (at) => this.#activated(at, state),
+    })
+    // Primary and lame duck, no more.
+    for (const other of this.#states.keys()) if (other !== this.#primary?.keyId) this.#states.delete(other)
+    this.#states.set(keyId, state)
+    this.#primary = state
+    return state
+  }
+
+  #message(now: number, state: ServerKeyState, text: string): void {
+    this.messages.push(text)
+    if (text === "PUSH_REQUEST" && this.#options.stop !== "beforePush") this.#push(now, state)
+  }
+
+  #activated(now: number, state: ServerKeyState): void {
+    this.keys.set(state.keyId, state.dataKey(this.#clientId ?? empty, this.sessionId))
+    if (state.keyId === 0 && this.#options.unasked && this.#options.stop !== "beforePush") this.#push(now, state)
+  }
+
+  #push(now: number, state: ServerKeyState): void {
+    if (this.#pushed) return
+    this.#pushed = true
+    for (const message of this.#options.push) state.write(now, terminated(message))
+  }
+}
+
+interface Callbacks {
+  transmit(packet: Omit<ControlPacket, "sessionId" | "peerSessionId" | "keyId">): void
+  introduced(message: KeyMethod2): void
+  message(text: string): void
+  activated(now: number): void
+}
+
+class ServerKeyState {
+  readonly keyId: number
+  /** Keys are there: everything of the exchange was acknowledged. */
+  active = false
+  readonly #options: ServerOptions
+  readonly #callbacks: Callbacks
+  readonly #sender = new ReliableSender(2000)
+  readonly #receiver = new ReliableReceiver()
+  readonly #text = new ControlText()
+  #tls: TlsConnection | undefined
+  #ciphertext: Uint8Array = empty
+  #clientSource: KeySource | undefined
+  #source: KeySource | undefined
+
+  constructor(now: number, keyId: number, reset: Opcode, options: ServerOptions, callbacks: Callbacks) {
+    this.keyId = keyId
+    this.#options = options
+    this.#callbacks = callbacks
+    this.#sender.queue(now, reset, empty)
+  }
+
+  get nextRetransmit(): number | undefined {
+    return this.#sender.nextDue
+  }
+
+  receive(now: number, packet: ControlPacket): void {
+    this.#sender.acknowledge(packet.acks)
+    if (packet.messageId !== undefined)
+      this.#receiver.offer({ id: packet.messageId, opcode: packet.opcode, payload: packet.payload.slice() })
+    for (let message = this.#receiver.next(); message !== undefined; message = this.#receiver.next()) {
+      if (message.id === 0) this.#sender.expedite(now)
+      else if (this.#options.stop !== "beforeTls") this.#feed(now, message.payload)
+    }
+    this.flush(now)
+    if (this.active || this.#source === undefined || !this.#sender.isIdle || this.#ciphertext.length > 0) return
+    this.active = true
+    this.#callbacks.activated(now)
+    this.flush(now)
+  }
+
+  write(now: number, plaintext: Uint8Array): void {
+    this.#tls?.write(plaintext)
+    this.flush(now)
+  }
+
+  dataKey(clientSessionId: Uint8Array, serverSessionId: Uint8Array): DataKey {
+    const { crypto, derivation, cipher, peerId } = this.#options
+    const client = this.#clientSource!
+    const server = this.#source!
+    const block =
+      derivation === "tls-ekm"
+        ? this.#tls!.exportKey(exporterLabel, keyBlockLength)
+        : prfKeyBlock(crypto, { client, server, clientSessionId, serverSessionId })
+    return sliceKeyBlock(block, { keyId: this.keyId, cipher, peerId })!
+  }
+
+  flush(now: number): void {
+    const ciphertext = this.#tls?.pull()
+    if (ciphertext !== undefined) this.#ciphertext = concat(this.#ciphertext, ciphertext)
+    if (this.#options.stop === "duringTls") this.#ciphertext = this.#ciphertext.subarray(0, 100)
+    while (this.#ciphertext.length > 0 && this.#sender.hasRoom) {
+      this.#sender.queue(now, Opcode.ControlV1, this.#ciphertext.subarray(0, this.#options.payload))
+      this.#ciphertext = this.#ciphertext.slice(this.#options.payload)
+    }
+    for (const { id, opcode, payload } of this.#sender.take(now))
+      this.#callbacks.transmit({ opcode, acks: this.#receiver.takeAcks(4), messageId: id, payload })
+    while (this.#receiver.hasPendingAcks)
+      this.#callbacks.transmit({
+        opcode: Opcode.AckV1,
+        acks: this.#receiver.takeAcks(8),
+        messageId: undefined,
+        payload: empty,
+      })
+  }
+
+  #feed(now: number, ciphertext: Uint8Array): void {
+    this.#tls ??= this.#options.accept()
+    this.#tls.feed(ciphertext)
+    for (let plaintext = this.#tls.read(); plaintext !== undefined; plaintext = this.#tls.read()) {
+      if (this.#clientSource === undefined) this.#answer(plaintext)
+      else for (const text of this.#text.push(plaintext).messages) this.#callbacks.message(text)
+    }
+    this.flush(now)
+  }
+
+  #answer(plaintext: Uint8Array): void {
+    const { message } = Result.getOrThrow(parseKeyMethod2(plaintext, "client"))
+    this.#callbacks.introduced(message)
+    this.#clientSource = message.source
+    this.#source = newKeySource(this.#options.random, "server")
+    const answer = {
+      source: this.#source,
+      options: this.#options.optionsString,
+      username: "",
+      password: "",
+      peerInfo: "",
+    }
+    this.#tls!.write(Result.getOrThrow(buildKeyMethod2(answer)))
+  }
+}
+
+const nextKeyId = (keyId: number): number => (keyId === 7 ? 1 : keyId + 1)
+
+const turned = (wrapping: ControlWrapping): ControlWrapping => {
+  if (wrapping._tag !== "TlsAuth" || wrapping.direction === undefined) return wrapping
+  return { ...wrapping, key: Redacted.make(Redacted.value(wrapping.key)), direction: wrapping.direction === 0 ? 1 : 0 }
+}

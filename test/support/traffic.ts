@@ -1,0 +1,134 @@
+/** Traffic of real programs in a lab: ping, downloads with a checked hash, iperf3. */
+import { createHash } from "node:crypto"
+import { join } from "node:path"
+import type { Child } from "./child.ts"
+import { bun } from "./culvert.ts"
+import type { Lab, Namespace } from "./lab.ts"
+
+/** Pings until the first answer or the deadline (seconds); says what ping said when there is none. */
+export async function ping(from: Namespace, address: string, seconds = 5): Promise<void> {
+  const { code, stdout, stderr } = await from.finish([
+    "ping",
+    "-n",
+    "-c",
+    "1",
+    "-w",
+    String(seconds),
+    "-i",
+    "0.2",
+    address,
+  ])
+  if (code !== 0) throw new Error(`ping ${address}: ${(stdout + stderr).trim()}`)
+}
+
+/** A web server in the lab's server namespace, on every address of it. */
+export class WebServer implements AsyncDisposable {
+  readonly #child: Child
+
+  private constructor(child: Child) {
+    this.#child = child
+  }
+
+  static async start(lab: Lab): Promise<WebServer> {
+    const child = lab.server.start("web server", [bun, join(import.meta.dir, "traffic.ts"), "serve"])
+    await child.line(/listening/)
+    return new WebServer(child)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#child.stop("SIGKILL")
+  }
+}
+
+/** Fetches `size` bytes from the web server at `address`; the hash has to be right. Returns the client address it saw. */
+export async function download(from: Namespace, address: string, size: number): Promise<string> {
+  const url = `${webAddress(address)}/bytes/${size}`
+  const pipe = `curl --silent --show-error --fail --max-time 30 -w '%{stderr}client=%header{x-client}' "$1" | sha256sum`
+  const { code, stdout, stderr } = await from.finish(["bash", "-o", "pipefail", "-c", pipe, "-", url], {
+    deadline: 40_000,
+  })
+  if (code !== 0) throw new Error(`downloading ${url}: ${stderr.trim()}`)
+  const expected = createHash("sha256").update(content(size)).digest("hex")
+  if (stdout.split(" ")[0] !== expected) throw new Error(`downloading ${url}: wrong hash`)
+  const seen = /client=(\S+)/.exec(stderr)?.[1]
+  if (seen === undefined) throw new Error(`downloading ${url}: the server did not name its client`)
+  return seen
+}
+
+export interface Iperf {
+  readonly bitsPerSecond: number
+  /** UDP only: datagrams that did not arrive, and all. */
+  readonly lost: number
+  readonly total: number
+}
+
+/** One iperf3 run from client to server (or back, with `-R` among the parameters). */
+export async function iperf3(
+  lab: Lab,
+  address: string,
+  seconds: number,
+  parameters: ReadonlyArray<string> = [],
+  port = 5201,
+): Promise<Iperf> {
+  const server = lab.server.start("iperf3 server", ["iperf3", "-s", "-1", "-p", String(port), "--forceflush"])
+  try {
+    await server.line(/Server listening/)
+    const text = await lab.client.finish(
+      ["iperf3", "-c", address, "-p", String(port), "-t", String(seconds), "-J", ...parameters],
+      { deadline: (seconds + 20) * 1000 },
+    )
+    const report = JSON.parse(text.stdout) as IperfReport
+    if (report.error !== undefined) throw new Error(`iperf3 to ${address}: ${report.error}`)
+    const sum = report.end.sum_received ?? report.end.sum
+    const datagrams = report.end.sum
+    return {
+      bitsPerSecond: sum?.bits_per_second ?? 0,
+      lost: datagrams?.lost_packets ?? 0,
+      total: datagrams?.packets ?? 0,
+    }
+  } finally {
+    await server.stop("SIGKILL")
+  }
+}
+
+interface IperfReport {
+  readonly error?: string
+  readonly end: { readonly sum?: IperfSum; readonly sum_received?: IperfSum }
+}
+
+interface IperfSum {
+  readonly bits_per_second: number
+  readonly lost_packets?: number
+  readonly packets?: number
+}
+
+function webAddress(address: string): string {
+  return `http://${address.includes(":") ? `[${address}]` : address}:8080`
+}
+
+/** The same bytes for the same size, without a short period. */
+function content(size: number): Uint8Array {
+  const words = new Uint32Array(Math.ceil(size / 4))
+  let state = 0x9e3779b9
+  for (let index = 0; index < words.length; index += 1) {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    words[index] = state
+  }
+  return new Uint8Array(words.buffer, 0, size)
+}
+
+if (import.meta.main) {
+  const server = Bun.serve({
+    hostname: "::",
+    port: 8080,
+    fetch(request, self) {
+      const size = Number(/^\/bytes\/(\d+)$/.exec(new URL(request.url).pathname)?.[1] ?? Number.NaN)
+      if (!(size <= 256 << 20)) return new Response(null, { status: 404 })
+      const client = self.requestIP(request)?.address.replace(/^::ffff:/, "") ?? ""
+      return new Response(content(size), { headers: { "x-client": client } })
+    },
+  })
+  console.log(`listening on ${server.port}`)
+}

@@ -1,0 +1,172 @@
+import { expect } from "bun:test"
+import { Clock, Effect, Fiber, Layer, Result } from "effect"
+import { TestClock } from "effect/testing"
+import { type Profile, parse } from "../../src/config/index.ts"
+import { AttemptFailed, type AttemptReason } from "../../src/tunnel/errors.ts"
+import { ResolveError, Resolver } from "../../src/tunnel/resolve.ts"
+import { advance, retry, waitSeconds } from "../../src/tunnel/retry.ts"
+import { StatusRef } from "../../src/tunnel/status.ts"
+import { it } from "../support/effect.ts"
+
+const profile = (directives: string): Profile => {
+  const text = `client\ndev tun\npeer-fingerprint ${"00:".repeat(31)}00\nauth-user-pass\n${directives}\n`
+  const parsed = parse(text, { file: "test.ovpn", read: () => Result.fail("no file") })
+  if (Result.isFailure(parsed)) throw new Error(parsed.failure.map((diagnostic) => diagnostic.message).join("\n"))
+  return parsed.success.profile
+}
+
+const addresses: Readonly<Record<string, ReadonlyArray<string>>> = {
+  one: ["192.0.2.1", "192.0.2.2"],
+  two: ["192.0.2.3"],
+}
+
+const resolver = Layer.succeed(
+  Resolver,
+  Resolver.of({
+    resolve: (host) =>
+      addresses[host] === undefined
+        ? Effect.fail(new ResolveError({ host, reason: "no such name" }))
+        : Effect.succeed(addresses[host].map((address) => ({ address, family: "ipv4" as const }))),
+  }),
+)
+
+/** Runs the policy against attempts that end as `outcome` says; collects `[seconds, address]`. */
+const attempts = (text: string, outcome: (attempt: number) => AttemptFailed) =>
+  Effect.gen(function* () {
+    const tried: Array<readonly [number, string]> = []
+    const policy = retry(profile(text), (_remote, address) =>
+      Effect.gen(function* () {
+        tried.push([Math.round((yield* Clock.currentTimeMillis) / 1000), address.address])
+        return yield* outcome(tried.length)
+      }),
+    ).pipe(Effect.provide(Layer.mergeAll(StatusRef.layer, resolver)))
+    const fiber = yield* Effect.forkScoped(policy, { startImmediately: true })
+    return { tried, fiber }
+  })
+
+const failure = (reason: Partial<AttemptReason> & { readonly tag: AttemptReason["tag"] }, established = false) =>
+  new AttemptFailed({ reason: { message: reason.tag, retry: "advance", ...reason } as AttemptReason, established })
+
+it.effect("goes through all addresses of a remote, then to the next, and round again", () =>
+  Effect.gen(function* () {
+    const { tried } = yield* attempts("remote one 1194\nremote two 1194", () => failure({ tag: "NoAnswer" }))
+    yield* TestClock.adjust("4 seconds")
+    expect(tried.slice(0, 4).map(([, address]) => address)).toEqual([
+      "192.0.2.1",
+      "192.0.2.2",
+      "192.0.2.3",
+      "192.0.2.1",
+    ])
+  }),
+)
+
+it.effect("a name that does not resolve is passed over", () =>
+  Effect.gen(function* () {
+    const { tried } = yield* attempts("remote unknown 1194\nremote two 1194", () => failure({ tag: "NoAnswer" }))
+    yield* TestClock.adjust("10 seconds")
+    expect(new Set(tried.map(([, address]) => address))).toEqual(new Set(["192.0.2.3"]))
+  }),
+)
+
+it.effect("waits longer from the fifth round on, up to the maximum", () =>
+  Effect.gen(function* () {
+    const { tried } = yield* attempts("remote two 1194\nconnect-retry 1 8", () => failure({ tag: "NoAnswer" }))
+    yield* TestClock.adjust("10 minutes")
+    const gaps = tried.slice(1).map(([at], index) => at - tried[index]![0])
+    expect(gaps.slice(0, 4)).toEqual([1, 1, 1, 1])
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(9)
+    expect(gaps.at(-1)).toBeGreaterThanOrEqual(7)
+  }),
+)
+
+it.effect("traffic resets the back-off and the same address is tried first", () =>
+  Effect.gen(function* () {
+    const { tried } = yield* attempts("remote one 1194\nremote two 1194\nconnect-retry 1 64", (attempt) =>
+      attempt === 20 ? failure({ tag: "PingRestart", retry: "same" }, true) : failure({ tag: "NoAnswer" }),
+    )
+    yield* TestClock.adjust("10 minutes")
+    const [at, address] = tried[19]!
+    expect(tried[20]![1]).toBe(address)
+    expect(tried[20]![0] - at).toBeLessThanOrEqual(2)
+  }),
+)
+
+it.effect("connect-retry-max counts rounds over the list", () =>
+  Effect.gen(function* () {
+    const { tried, fiber } = yield* attempts("remote two 1194\nremote two 1195\nconnect-retry-max 2", () =>
+      failure({ tag: "NoAnswer" }),
+    )
+    yield* TestClock.adjust("1 minute")
+    expect(tried).toHaveLength(4)
+    expect((yield* Effect.flip(Fiber.join(fiber)))._tag).toBe("GaveUp")
+  }),
+)
+
+const refused = {
+  tag: "AuthFailed",
+  retry: "same",
+  temporary: false,
+  backoffSeconds: undefined,
+  message: "refused",
+} as const
+
+it.effect("a refused login ends it with auth-retry none", () =>
+  Effect.gen(function* () {
+    const { tried, fiber } = yield* attempts("remote two 1194", () => failure(refused))
+    yield* TestClock.adjust("1 minute")
+    expect(tried).toHaveLength(1)
+    expect((yield* Effect.flip(Fiber.join(fiber)))._tag).toBe("AuthenticationRefused")
+  }),
+)
+
+it.effect("auth-retry nointeract tries again after ten seconds or so", () =>
+  Effect.gen(function* () {
+    const { tried } = yield* attempts("remote two 1194\nauth-retry nointeract", () => failure(refused))
+    yield* TestClock.adjust("8 seconds")
+    expect(tried).toHaveLength(1)
+    yield* TestClock.adjust("4 seconds")
+    expect(tried).toHaveLength(2)
+  }),
+)
+
+it.effect("a temporary refusal waits as long as the server asks, whatever auth-retry says", () =>
+  Effect.gen(function* () {
+    const { tried } = yield* attempts("remote two 1194", () =>
+      failure({ ...refused, temporary: true, backoffSeconds: 30 }),
+    )
+    yield* TestClock.adjust("26 seconds")
+    expect(tried).toHaveLength(1)
+    yield* TestClock.adjust("8 seconds")
+    expect(tried).toHaveLength(2)
+  }),
+)
+
+it.effect("what must not be retried gives up with its message", () =>
+  Effect.gen(function* () {
+    const { fiber } = yield* attempts("remote two 1194", () =>
+      failure({ tag: "ServerHalt", retry: "never", message: "the server halts" }),
+    )
+    const error = yield* Effect.flip(Fiber.join(fiber))
+    expect(error).toMatchObject({ _tag: "GaveUp", message: "the server halts" })
+  }),
+)
+
+it.effect("the position is a pure function", () =>
+  Effect.sync(() => {
+    const last = { remote: 1, address: 0, failures: 3 }
+    expect(advance(last, { retry: "advance", established: false, addresses: 1, remotes: 2 })).toEqual({
+      remote: 0,
+      address: 0,
+      failures: 4,
+    })
+    expect(advance(last, { retry: "same", established: false, addresses: 1, remotes: 2 })).toEqual({
+      ...last,
+      failures: 4,
+    })
+    expect(advance(last, { retry: "advance", established: true, addresses: 1, remotes: 2 })).toEqual({
+      ...last,
+      failures: 0,
+    })
+    expect([0, 4, 5, 6, 60].map((rounds) => waitSeconds({ wait: 1, maximum: 300 }, rounds))).toEqual([1, 1, 2, 4, 300])
+  }),
+)
