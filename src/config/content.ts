@@ -24,7 +24,8 @@ export class Contents {
   readonly #read: ReadFile
   readonly #directory: string | undefined
   readonly #report: Diagnostics
-  readonly #lines = new Map<Setting, ReadonlyArray<string> | undefined>()
+  /** Each content is read and checked once, however many servers share it. */
+  readonly #found = new Map<Setting, unknown>()
 
   constructor(read: ReadFile, directory: string | undefined, report: Diagnostics) {
     this.#read = read
@@ -65,18 +66,18 @@ export class Contents {
       this.#report.error(named, `"${named.name} [inline]" has no block`, `add <${named.name}> ... </${named.name}>`)
       return undefined
     }
-    const lines = this.#linesOf(setting)
+    // A directive has one kind of content, so what is remembered is an A.
+    if (!this.#found.has(setting)) this.#found.set(setting, this.#find(setting, check))
+    return this.#found.get(setting) as A | undefined
+  }
+
+  #find<A>(setting: Setting, check: (lines: ReadonlyArray<string>) => Result.Result<A, Flaw>): A | undefined {
+    const lines = this.#fetch(setting)
     if (lines === undefined) return undefined
     const checked = check(lines)
     if (Result.isSuccess(checked)) return checked.success
     this.#reportFlaw(setting, checked.failure)
     return undefined
-  }
-
-  /** Each file is read once, however many remotes share it. */
-  #linesOf(setting: Setting): ReadonlyArray<string> | undefined {
-    if (!this.#lines.has(setting)) this.#lines.set(setting, this.#fetch(setting))
-    return this.#lines.get(setting)
   }
 
   #fetch(setting: Setting): ReadonlyArray<string> | undefined {

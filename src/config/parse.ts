@@ -6,7 +6,7 @@ import { type Diagnostic, Diagnostics } from "./diagnostic.ts"
 import { isDirective, rowOf } from "./directives.ts"
 import { lex } from "./lexer.ts"
 import type { Profile } from "./profile.ts"
-import { readSettings } from "./settings.ts"
+import { readSettings } from "./reader.ts"
 
 export interface Parsed {
   readonly profile: Profile

@@ -57,14 +57,10 @@ const readSections = (lines: ReadonlyArray<string>): Result.Result<ReadonlyArray
     while (index < lines.length && !lines[index]!.trim().startsWith("-----")) inside.push(lines[index++]!.trim())
     if (lines[index]?.trim() !== end) return Result.fail({ line, message: `the section ${label} has no line "${end}"` })
     index++
-    const headers = inside.filter((text) => text.includes(":") || text.endsWith(","))
-    const body = inside.filter((text) => text !== "" && !headers.includes(text))
-    const bad = body.findIndex((text) => !/^[A-Za-z0-9+/]*={0,2}$/.test(text))
-    if (bad >= 0)
-      return Result.fail({
-        line: line + 1 + inside.indexOf(body[bad]!),
-        message: `the section ${label} is not base64 here`,
-      })
+    const headers = inside.filter(isHeader)
+    const body = inside.filter((text) => text !== "" && !isHeader(text))
+    const bad = inside.findIndex((text) => !isHeader(text) && !/^[A-Za-z0-9+/]*={0,2}$/.test(text))
+    if (bad >= 0) return Result.fail({ line: line + 1 + bad, message: `the section ${label} is not base64 here` })
     const bytes = decodeBase64(body.join(""))
     if (bytes === undefined)
       return Result.fail({ line, message: `the section ${label} is not base64: characters are missing` })
@@ -96,6 +92,9 @@ const nothingFound = (wanted: string, sections: ReadonlyArray<Section>): Flaw =>
   const instead = found.length === 0 ? "no PEM section at all" : `only ${found.join(", ")}`
   return { line: 0, message: `there is no ${wanted} in it: ${instead}` }
 }
+
+/** `Proc-Type: 4,ENCRYPTED`; a continued one ends in a comma. */
+const isHeader = (line: string): boolean => line.includes(":") || line.endsWith(",")
 
 /** DER: the tag SEQUENCE and a length that ends where the bytes end. */
 const isOneSequence = (bytes: Uint8Array): boolean => {

@@ -11,7 +11,8 @@ import { isDirective, rowOf } from "./directives.ts"
 import { type Statement, splitWords } from "./lexer.ts"
 import { keepaliveOptions, networkOptions } from "./options.ts"
 import { KeepaliveOptions, NetworkOptions, type Profile } from "./profile.ts"
-import { readSettings, type Settings } from "./settings.ts"
+import { readSettings } from "./reader.ts"
+import type { Settings } from "./settings.ts"
 
 const optional = Schema.UndefinedOr
 
@@ -57,7 +58,9 @@ export const readPush = (messages: ReadonlyArray<string>, policy: PushPolicy): P
   const notes: Array<string> = []
   const statements: Array<Statement> = []
   let rejected: string | undefined
-  const options = messages.flatMap((message) => message.split(",", maximumOptions)).map((option) => option.trimStart())
+  const options = messages
+    .flatMap((message) => message.split(",", maximumOptions + 1))
+    .map((option) => option.trimStart())
   for (const [index, option] of options.slice(0, maximumOptions).entries()) {
     if (option === "") continue
     const name = nameOf(option)

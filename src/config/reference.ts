@@ -50,7 +50,9 @@ const defaultOf = ({ default: values, otherwise, takes }: Row): string => {
   return values.map((value, index) => grammars[index]!.write(value)).join(" ")
 }
 
-const outcome = ({ status }: Row): string => {
+const outcome = (row: Row): string => `${outcomeInFile(row)}${row.readWhenPushed ? "; a push is read" : ""}`
+
+const outcomeInFile = ({ status }: Row): string => {
   switch (status.tag) {
     case "honoured":
       return "honoured"

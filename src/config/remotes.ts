@@ -47,7 +47,7 @@ const fromBlock = (
     if (!inner.mentions("remote")) report.error(block, `the <connection> block has no "remote"`)
     return []
   }
-  return [build(remote, settings.above(block.line).with(inner), wrappingOf(settings, inner, contents, report), report)]
+  return [build(remote, inner.within(settings, block.line), wrappingOf(settings, inner, contents, report), report)]
 }
 
 const build = (

@@ -52,6 +52,8 @@ export type Event =
   | { readonly type: "control"; readonly generation: number; readonly packet: Uint8Array }
   /** An authenticated OCC EXIT message: the server leaves. */
   | { readonly type: "remoteExit"; readonly generation: number }
+  /** The first packet under this key was authenticated: the server has it. Sent once a key. */
+  | { readonly type: "keyUsed"; readonly generation: number; readonly keyId: number }
   /** The sending key nears the end of its packet ids (beyond 0xff000000). Sent once a key. */
   | { readonly type: "keyExhausted"; readonly generation: number; readonly keyId: number }
   | { readonly type: "tunFailed"; readonly message: string }

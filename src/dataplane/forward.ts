@@ -137,6 +137,10 @@ export class Forwarder implements PacketSink {
     if (payloadLength < 0) return payloadLength
     if (!key.replay.accept(this.now, packetIdAt(memory, start))) return Drop.replay
     this.counters.set(Counter.lastReceive, this.now)
+    if (!key.used) {
+      key.used = true
+      this.emit({ type: "keyUsed", generation: this.generation, keyId: key.keyId })
+    }
     if (key === this.keys.sending) {
       this.counters.add(Counter.openedPackets, 1)
       this.counters.add(Counter.keyBytes, length)

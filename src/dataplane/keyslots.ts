@@ -12,6 +12,8 @@ export interface KeySlot {
   readonly sealer: Sealer
   readonly opener: Opener
   readonly replay: ReplayWindow
+  /** Whether `keyUsed` was reported. */
+  used: boolean
   /** Whether `keyExhausted` was reported. */
   exhausted: boolean
 }
@@ -41,6 +43,7 @@ export class KeySlots {
       sealer: new Sealer(Aead.create(cipher, key.send.cipherKey, "seal"), nonce.seal, key.send, keyId, peerId),
       opener: new Opener(Aead.create(cipher, key.receive.cipherKey, "open"), nonce.open, key.receive),
       replay: new ReplayWindow(window),
+      used: false,
       exhausted: false,
     }
   }

@@ -1,6 +1,10 @@
 /**
- * The replay window of one data key: the algorithm of `protocol/replay.ts` for 32-bit packet ids, in one call per packet
- * that allocates nothing. It is asked after the packet proved authentic.
+ * The replay window of one data key (`replay-window packets seconds`), in one call per packet that allocates nothing. It is
+ * asked after the packet proved authentic.
+ *
+ * An id is refused when it is 0, was seen, is `packets` or more below the highest, or when a higher one arrived `seconds`
+ * ago. Exact bookkeeping of the last would take a time for each id; marks make it between 1 and 1.25 times `seconds`
+ * (OpenVPN looks every 5 s, which is coarser).
  */
 import type { ReplayWindowSize } from "./commands.ts"
 
@@ -11,12 +15,12 @@ export class ReplayWindow {
   /** Ring of flags, indexed by the low bits of the id; its length is a power of two and at least `packets`. */
   private readonly seen: Uint8Array
   private readonly mask: number
+  /** Ring of marks: the highest id that arrived in a quarter of `maximumAge`, and when. `mark` is the current one. */
   private readonly markTimes = new Float64Array(MARKS)
   private readonly markIds = new Float64Array(MARKS)
-  private nextMark = 0
-  private lastMarkAt = 0
+  private mark = 0
+  private markBegan = 0
   private highest = 0
-  private highestAt = 0
 
   constructor(size: ReplayWindowSize) {
     this.packets = size.packets
@@ -49,28 +53,21 @@ export class ReplayWindow {
   }
 
   private slide(now: number, id: number): void {
-    if (this.maximumAge > 0) this.mark()
     const seen = this.seen
     if (id - this.highest >= seen.length) seen.fill(0)
     else for (let between = this.highest + 1; between < id; between++) seen[between & this.mask] = 0
     seen[id & this.mask] = 1
     this.highest = id
-    this.highestAt = now
-  }
-
-  /** Remembers what was the highest id until now, at most four times in `maximumAge`. */
-  private mark(): void {
-    if (this.highest === 0) return
-    if (this.lastMarkAt !== 0 && this.highestAt - this.lastMarkAt < this.maximumAge / 4) return
-    this.markTimes[this.nextMark] = this.highestAt
-    this.markIds[this.nextMark] = this.highest
-    this.lastMarkAt = this.highestAt
-    this.nextMark = (this.nextMark + 1) % MARKS
+    if (now - this.markBegan >= this.maximumAge / 4) {
+      this.mark = (this.mark + 1) % MARKS
+      this.markBegan = now
+    }
+    this.markTimes[this.mark] = now
+    this.markIds[this.mark] = id
   }
 
   /** The highest id that arrived `maximumAge` ago or earlier, as far as the marks tell; 0 when there is none. */
   private tooOld(now: number): number {
-    if (now - this.highestAt >= this.maximumAge) return this.highest
     let floor = 0
     for (let i = 0; i < MARKS; i++)
       if (this.markIds[i]! > floor && now - this.markTimes[i]! >= this.maximumAge) floor = this.markIds[i]!
@@ -78,5 +75,5 @@ export class ReplayWindow {
   }
 }
 
-/** A quarter of the age apart: enough to reach back beyond the age. */
+/** A quarter of the age each: the oldest of them ended before the age began. */
 const MARKS = 6

@@ -34,7 +34,6 @@ export const libcrypto = open("libcrypto.so.3", {
   EVP_Digest: ["i32", "ptr", "u64", "ptr", "ptr", "ptr", "ptr"],
   HMAC: ["ptr", "ptr", "ptr", "i32", "ptr", "u64", "ptr", "ptr"],
   EVP_CIPHER_fetch: ["ptr", "ptr", "ptr", "ptr"],
-  EVP_CIPHER_free: ["void", "ptr"],
   EVP_CIPHER_CTX_new: ["ptr"],
   EVP_CIPHER_CTX_free: ["void", "ptr"],
   EVP_CIPHER_CTX_ctrl: ["i32", "ptr", "i32", "i32", "ptr"],

@@ -5,6 +5,7 @@
  * The newest key begins to send when the peer surely has it, so that no packet is lost. The server makes its keys when our
  * acknowledgement of its last message arrives, and answers nothing to it. So we wait until whichever comes first:
  *
+ * - The peer sends with it itself (`confirm`): the only proof there is.
  * - The peer acknowledged everything and then stayed silent for so long that two retransmissions of its last message are
  *   overdue: had our acknowledgement been lost, it would have come again. They follow after 2, 6, 14, 30 s (`tls-timeout`,
  *   doubling), so the silence needed is 3.5 `tls-timeout` plus three times what the retransmissions until now took. Without
@@ -55,6 +56,11 @@ export class Keyring {
     this.#newest = { state, since: state.lastReceive ?? state.startedAt, expiresAt: undefined }
     this.#emit({ type: "installKey", key, tls })
     if (this.#older === undefined) this.#useNewest()
+  }
+
+  /** A packet of the peer under this key was authenticated. */
+  confirm(keyId: number): void {
+    if (this.#newest?.state.keyId === keyId) this.#useNewest()
   }
 
   /** A successor of the newest key is being negotiated. */

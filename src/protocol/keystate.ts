@@ -264,6 +264,7 @@ export class KeyState {
       this.#sender.queue(now, Opcode.ControlV1, this.#ciphertext.subarray(0, this.#options.payloadLimit))
       this.#ciphertext = this.#ciphertext.slice(this.#options.payloadLimit)
     }
+    if (this.#ciphertext.length > maxWaiting) this.#fail("the server acknowledges nothing")
     for (const { id, opcode, payload } of this.#sender.take(now))
       this.#transmit(opcode, this.#receiver.takeAcks(piggybackedAcks), id, payload)
     while (this.#receiver.hasPendingAcks)
@@ -279,6 +280,9 @@ export class KeyState {
     this.#options.transmit({ opcode, keyId: this.keyId, acks, messageId, payload })
   }
 }
+
+/** Bytes of ciphertext that may wait for room in the send window: far more than any certificate chain. */
+const maxWaiting = 262_144
 
 /** On packets that carry a message; the payload limit counts on it. */
 const piggybackedAcks = 4

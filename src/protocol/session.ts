@@ -81,8 +81,8 @@ export class Session {
       this.#refused(opened.failure)
       return
     }
-    const state = this.#stateOf(opened.success.keyId) ?? this.#softReset(now)
-    this.#deliver(now, state, opened.success)
+    const { keyId } = opened.success
+    this.#deliver(now, this.#stateOf(keyId) ?? this.#softReset(now, keyId), opened.success)
   }
 
   /** Does what is due; early calls do nothing. */
@@ -98,7 +98,12 @@ export class Session {
   /** Begins a soft reset, unless one is under way or the first keys are not there yet. */
   renegotiate(now: Instant): void {
     if (this.#state !== "open" || !this.#canRenegotiate()) return
-    this.#softReset(now).timeout(now)
+    this.#softReset(now, this.#nextKeyId).timeout(now)
+  }
+
+  /** The first data packet under this key was authenticated: the server has it, so it may be sent with. */
+  peerUsesKey(keyId: number): void {
+    if (this.#state === "open") this.#keyring.confirm(keyId)
   }
 
   /** Sends a message to the server, if the key exchange got that far. */
@@ -171,8 +176,7 @@ export class Session {
     if (this.#stateOf(head.keyId) !== undefined) return undefined
     if (head.opcode !== Opcode.SoftResetV1) return "keyId"
     if (!this.#canRenegotiate()) return "unexpected"
-    if (head.keyId === this.#failedKeyId) this.#nextKeyId = head.keyId
-    return head.keyId === this.#nextKeyId ? undefined : "keyId"
+    return head.keyId === this.#nextKeyId || head.keyId === this.#failedKeyId ? undefined : "keyId"
   }
 
   #refused(reason: DropReason): void {
@@ -204,12 +208,11 @@ export class Session {
     return this.#negotiation === undefined && this.#keyring.newest !== undefined
   }
 
-  #softReset(now: Instant): KeyState {
-    const state = this.#newKeyState(now, this.#nextKeyId)
+  #softReset(now: Instant, keyId: number): KeyState {
     this.#keyring.negotiationStarted(now)
-    this.#negotiation = state
-    this.#nextKeyId = this.#nextKeyId === 7 ? 1 : this.#nextKeyId + 1
-    return state
+    this.#negotiation = this.#newKeyState(now, keyId)
+    this.#nextKeyId = keyId === 7 ? 1 : keyId + 1
+    return this.#negotiation
   }
 
   #handle(now: Instant, state: KeyState, event: KeyStateEvent): void {

@@ -78,6 +78,9 @@ const attempt = Effect.fnUntraced(function* (profile: Profile, remote: Remote, a
               driver.established(),
             ),
           )
+        case "keyUsed":
+          driver.step(() => session.peerUsesKey(event.keyId))
+          return Effect.void
         case "keyExhausted":
           Queue.offerUnsafe(driver.keyEvents, "exhausted")
           return Effect.void

@@ -203,6 +203,21 @@ describe("keepalive", () => {
   })
 })
 
+test("connect-retry-max 0 is unlimited, inactive without bytes counts any traffic", () => {
+  expect(profileOf(minimal("connect-retry-max 0")).connectRetryMax).toBeUndefined()
+  expect(profileOf(minimal("inactive 60")).keepalive.inactive).toEqual({ seconds: 60, bytes: 0 })
+})
+
+test("a route to a host address with a network's mask is a route to the network, with a warning", () => {
+  const { profile, notes } = parsed(minimal("route 10.1.2.3 255.255.0.0\nroute-ipv6 fd00::1/8"))
+  expect(profile.network.routes[0]).toMatchObject({ network: "10.1.0.0", prefix: 16 })
+  expect(profile.network.routesIpv6[0]).toMatchObject({ network: "fd00::", prefix: 8 })
+  expect(notes.map(({ severity, line }) => [severity, line])).toEqual([
+    ["warning", 5],
+    ["warning", 6],
+  ])
+})
+
 describe("what is missing", () => {
   test("a server, a mode, trust and a proof of who we are: all said at once", () => {
     const messages = errorsOf("verb 3\n")
@@ -430,7 +445,7 @@ describe("diagnostics", () => {
 
   test("two directives on one line are recognised", () => {
     expect(errorsOf(minimal("float persist-key"))).toEqual([
-      '5:7: error: unexpected "persist-key" after "float" (usage: float)',
+      '5:7: error: unexpected "persist-key" after "float" ("persist-key" begins a line of its own)',
     ])
     expect(errorsOf(minimal("verb 3nobind"))).toEqual([
       '5:6: error: verb: expected a whole number from 0 to 15, not "3nobind"',
@@ -446,6 +461,11 @@ describe("diagnostics", () => {
     expect(secrets.length).toBeGreaterThan(3)
     expect(JSON.stringify(secrets)).not.toContain("hunter2")
     expect(JSON.stringify(secrets)).not.toContain("ab12ab12")
+  })
+
+  test("do not show a line of a block, even when it looks like a directive", () => {
+    const [inBlock] = diagnosticsOf(minimal("<tls-crypt>\nverb hunter2\n</tls-crypt>"))
+    expect(inBlock).toMatchObject({ line: 6, source: undefined })
   })
 
   test("cannot act on a terminal", () => {

@@ -9,9 +9,12 @@ import { clientConfiguration, OpenVpnServer, type ServerOptions, tunnel } from "
 import { download, iperf3, WebServer } from "../support/traffic.ts"
 
 const begin = performance.now()
+/** How the server's log tells that a client said good-bye, on the control or on the data channel. */
+const farewell = /CC-EEN exit message received|remote-exit/
 
 try {
   await demo()
+  step("cleanup", "namespaces, processes and files of this run are removed")
 } catch (error) {
   step("failed", error instanceof Error ? error.message : String(error))
   process.exitCode = 1
@@ -144,5 +147,3 @@ function step(what: string, text: string): void {
 function megabits(bitsPerSecond: number): string {
   return `${Math.round(bitsPerSecond / 1e6)} Mbit/s`
 }
-
-const farewell = /CC-EEN exit message received|remote-exit/

@@ -151,7 +151,7 @@ async function connected(client: Client): Promise<void> {
 /** Everything that was dropped on the way in, whatever the reason. */
 async function dropped(client: Client): Promise<number> {
   if (subject !== "culvert") return 0
-  const counters = (await client.status()).counters as Readonly<Record<string, number>> | undefined
+  const counters = (await client.status()).counters
   return Object.entries(counters ?? {}).reduce(
     (sum, [name, value]) => (name.startsWith("drop:") ? sum + value : sum),
     0,

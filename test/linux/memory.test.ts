@@ -1,5 +1,5 @@
-import { describe, expect, test } from "bun:test"
 import { toArrayBuffer } from "bun:ffi"
+import { describe, expect, test } from "bun:test"
 import { cString } from "../../src/linux/arena.ts"
 import { Arena } from "../../src/linux/index.ts"
 
@@ -36,7 +36,7 @@ describe("arena", () => {
     [16, 1],
     [0, -1],
     [Number.NaN, 1],
-  ])("the address of %i + %i bytes is outside of a region of 16", (offset, length) => {
+  ])("the address of %d and %d bytes is outside of a region of 16", (offset, length) => {
     const region = new Arena(64).allocate(16)
     expect(() => region.at(offset, length)).toThrow(RangeError)
   })

@@ -17,6 +17,7 @@ import {
   socketError,
 } from "../../src/linux/index.ts"
 import { eventually } from "../support/child.ts"
+import { udpPair } from "../support/pair.ts"
 
 const loopback = [
   { family: 4, address: "127.0.0.1" },
@@ -50,12 +51,7 @@ describe.each(loopback)("UDP over IPv$family", ({ family, address }) => {
   })
 
   test("several datagrams take one call, each with its own length", async () => {
-    const one = openUdpSocket({ address, port: 9, family })
-    const port = localAddress(one).port
-    const two = openUdpSocket({ address, port, family })
-    const three = openUdpSocket({ address, port: localAddress(two).port, family, local: { address, port: 0 } })
-    closeFd(one)
-    const receiver = openUdpSocket({ address, port: localAddress(two).port, family, local: { address, port } })
+    const [sender, receiver] = udpPair(family)
     try {
       const arena = new Arena(64 * 1024)
       const outgoing = new DatagramBatch(arena, 4, 2000)
@@ -64,12 +60,12 @@ describe.each(loopback)("UDP over IPv$family", ({ family, address }) => {
         outgoing.slots[i]!.bytes.fill(i + 1)
         outgoing.setLength(i, (i + 1) * 100)
       }
-      expect(outgoing.send(two, 1, 4)).toBe(3)
+      expect(outgoing.send(sender, 1, 4)).toBe(3)
       await eventually(5000, "three datagrams", () => incoming.receive(receiver) === 3)
       expect([0, 1, 2].map((slot) => incoming.received(slot))).toEqual([200, 300, 400])
       expect([0, 1, 2].map((slot) => incoming.slots[slot]!.bytes[199])).toEqual([2, 3, 4])
     } finally {
-      for (const fd of [two, three, receiver]) closeFd(fd)
+      for (const fd of [sender, receiver]) closeFd(fd)
     }
   })
 })
@@ -77,7 +73,11 @@ describe.each(loopback)("UDP over IPv$family", ({ family, address }) => {
 describe.each(loopback)("TCP over IPv$family", ({ family, address }) => {
   test("is writable once it is connected, without an error", async () => {
     const received: Array<string> = []
-    const server = Bun.listen({ hostname: address, port: 0, socket: { data: (_, data) => void received.push(`${data}`) } })
+    const server = Bun.listen({
+      hostname: address,
+      port: 0,
+      socket: { data: (_, data) => void received.push(`${data}`) },
+    })
     const fd = openTcpSocket({ address, port: server.port, family })
     try {
       const poll = new Poll(1)
@@ -131,7 +131,12 @@ describe("what cannot be opened is a SystemError that says why", () => {
 
   test("a local port that is taken", async () => {
     const taken = await Bun.udpSocket({ hostname: "127.0.0.1" })
-    const error = attempt({ address: "127.0.0.1", port: 1, family: 4, local: { address: "127.0.0.1", port: taken.port } })
+    const error = attempt({
+      address: "127.0.0.1",
+      port: 1,
+      family: 4,
+      local: { address: "127.0.0.1", port: taken.port },
+    })
     expect(error.syscall).toBe(`bind 127.0.0.1:${taken.port}`)
     expect(error.code).toBe("EADDRINUSE")
     taken.close()

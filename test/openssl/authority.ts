@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
-export type KeyType = "rsa" | "ec" | "ed25519"
+export type KeyType = "rsa" | "rsa1024" | "ec" | "ed25519"
 
 export interface Issued {
   readonly certificate: string
@@ -58,6 +58,7 @@ export const SERIAL = "123456789012345678901234567890"
 
 const NEW_KEY: Record<KeyType, ReadonlyArray<string>> = {
   rsa: ["-newkey", "rsa:2048"],
+  rsa1024: ["-newkey", "rsa:1024"],
   ec: ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"],
   ed25519: ["-newkey", "ed25519"],
 }

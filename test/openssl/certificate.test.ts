@@ -98,3 +98,20 @@ test("dates beyond 2050 are read, too", () => {
   const peer = facts({ certificate: authority.read("late.crt"), key: authority.read("late.key") })
   expect(peer.notAfter - peer.notBefore).toBe(20_000 * 86_400)
 })
+
+test("no moment is within dates that cannot be read", () => {
+  const { certificate, key } = authority.issue("undated", "ec")
+  const der = Uint8Array.fromBase64(certificate.replace(/-----[^-]+-----|\s/g, ""))
+  // Both dates are UTCTime (tag 0x17, 13 bytes, YYMMDDHHMMSSZ): month 99.
+  for (let at = 0; at < der.length - 15; at++) {
+    if (der[at] === 0x17 && der[at + 1] === 13 && der[at + 14] === 0x5a) der.fill(0x39, at + 4, at + 6)
+  }
+  const peer = facts({
+    certificate: `-----BEGIN CERTIFICATE-----\n${lines(der.toBase64())}-----END CERTIFICATE-----\n`,
+    key,
+  })
+  expect(peer.notBefore).toBe(Number.POSITIVE_INFINITY)
+  expect(peer.notAfter).toBe(Number.NEGATIVE_INFINITY)
+})
+
+const lines = (base64: string) => base64.replace(/.{1,64}/g, "$&\n")

@@ -120,7 +120,8 @@ describe.each(["1.2", "1.3"] as const)("TLS %s", (version) => {
 
   test("plaintext that arrives with the end of the handshake is not lost", () => {
     const { client: c, server: s } = pair({ ...only, ...client }, { requirePeer: true })
-    while (c.state.tag !== "open") {
+    // TLS 1.2 ends with the server, 1.3 with the client: neither has sent its last flight on.
+    for (let round = 0; round < 2 && c.state.tag !== "open"; round++) {
       carry(c, s)
       carry(s, c)
     }
@@ -136,6 +137,31 @@ describe.each(["1.2", "1.3"] as const)("TLS %s", (version) => {
     expect(keys.length).toBe(256)
     expect(s.exportKey("EXPORTER-OpenVPN-datakeys", 256)).toEqual(keys)
     expect(s.exportKey("EXPORTER-OpenVPN-dynamic-tls-crypt", 256)).not.toEqual(keys)
+  })
+
+  test("the exporter gives what OpenSSL's own client prints, without context", async () => {
+    const s = connection(context({ ...server, ...only }).accept())
+    const listener = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data(socket, ciphertext) {
+          s.feed(ciphertext)
+          socket.write(s.pull() ?? new Uint8Array(0))
+        },
+      },
+    })
+    const to = ["-connect", `127.0.0.1:${listener.port}`]
+    const wanted = ["-keymatexport", "EXPORTER-OpenVPN-datakeys", "-keymatexportlen", "64"]
+    const peer = Bun.spawn(["openssl", "s_client", ...to, ...wanted], {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "ignore",
+    })
+    const printed = await new Response(peer.stdout).text()
+    listener.stop(true)
+    const keys = s.exportKey("EXPORTER-OpenVPN-datakeys", 64)
+    expect(printed).toContain(`Keying material: ${keys.toHex().toUpperCase()}`)
   })
 
   test.each([
@@ -335,10 +361,6 @@ describe("the ClientHello", () => {
     expect(types).not.toContain(16) // ALPN
     expect(types).not.toContain(35) // session_ticket
   })
-
-  test("stays within one control datagram's worth of bytes", () => {
-    expect(hello({}).length).toBeLessThan(1100)
-  })
 })
 
 describe("ciphers and groups", () => {
@@ -391,22 +413,23 @@ describe("ciphers and groups", () => {
   })
 
   test("the certificate profile decides which keys are strong enough", () => {
-    const weak = new Authority("ec", "/CN=Weak")
-    weak.openssl(["req", "-new", "-nodes", "-newkey", "rsa:1024", "-subj", "/CN=small", "-keyout", "k", "-out", "r"])
-    weak.openssl(["x509", "-req", "-in", "r", "-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial", "2", "-out", "c"])
-    const identity = { certificate: weak.read("c"), key: weak.read("k") }
+    const weak = new Authority("rsa1024", "/CN=Weak Authority")
+    const identity = weak.issue("server", "ec", SERVER)
     const ca = weak.certificate
     weak.remove()
     const offered = { ...identity, certProfile: "insecure" } as const
     expect(agreed({ ca, certProfile: "legacy" }, offered).tag).toBe("open")
     const { message, check } = failure(agreed({ ca, certProfile: "preferred" }, offered))
     expect(check).toBe("chain")
-    expect(message).toContain("key too weak (CN=small); tls-cert-profile")
+    expect(message).toContain("key too weak (CN=Weak Authority); tls-cert-profile")
   })
 
-  test("Suite B agrees on its curve and cipher, and takes nothing less", () => {
-    expect(agreed({ certProfile: "suiteb" })).toMatchObject({ tag: "open", cipher: expect.stringContaining("GCM") })
-    expect(agreed({ certProfile: "suiteb", maximum: "1.2" }, rsaServer).tag).toBe("failed")
+  test("Suite B takes its own curves, ciphers and signatures, and nothing else", () => {
+    const suiteb = { certProfile: "suiteb", maximum: "1.2" } as const
+    expect(agreed(suiteb)).toMatchObject({ tag: "open", cipher: "ECDHE-ECDSA-AES128-GCM-SHA256" })
+    expect(agreed(suiteb, { groups: "X25519" }).tag).toBe("failed")
+    expect(agreed(suiteb, { ciphers: "ECDHE-ECDSA-CHACHA20-POLY1305" }).tag).toBe("failed")
+    expect(agreed(suiteb, rsaServer).tag).toBe("failed")
   })
 })
 
@@ -454,7 +477,7 @@ describe("memory", () => {
     const before = process.memoryUsage.rss()
     for (let i = 0; i < 200; i++) cycle()
     Bun.gc(true)
-    // A leaked pair of connections is more than 50 KiB: 30 MiB here.
-    expect(process.memoryUsage.rss() - before).toBeLessThan(10 * 1024 * 1024)
+    // Connections that are not freed cost 100 KiB a pair: 60 MiB here.
+    expect(process.memoryUsage.rss() - before).toBeLessThan(20 * 1024 * 1024)
   })
 })

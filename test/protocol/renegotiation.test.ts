@@ -1,5 +1,6 @@
 /** Soft resets by either side, by both at once, lost, refused; and what becomes of the old key. */
 import { describe, expect, test } from "bun:test"
+import { concat } from "../../src/protocol/bytes.ts"
 import { forEachSeed, perfect } from "../support/network.ts"
 import { Pair, pushReply, timers, tlsAuth, tlsCrypt } from "./pair.ts"
 
@@ -83,6 +84,18 @@ describe("the key that sends", () => {
     expect(pair.client.sending).toBe(1)
   })
 
+  test("changes at once when the server sends with the new one", () => {
+    const pair = new Pair().connect()
+    pair.client.session.renegotiate(pair.now)
+    pair.network.run(renewed(pair, 1), 10_000)
+    pair.client.session.peerUsesKey(0)
+    pair.client.drain()
+    expect(pair.client.sending).toBe(0)
+    pair.client.session.peerUsesKey(1)
+    pair.client.drain()
+    expect(pair.client.sending).toBe(1)
+  })
+
   test("changes at once when the next negotiation begins", () => {
     const pair = new Pair().connect()
     pair.client.session.renegotiate(pair.now)
@@ -146,6 +159,31 @@ describe("the old key", () => {
     expect(pair.end()).toMatchObject({ tag: "KeyExpired", retry: "same" })
     expect(pair.client.of("retireKey").map(({ keyId }) => keyId)).toEqual([0])
   })
+})
+
+test("a forged soft reset does not change which key id comes next", () => {
+  const pair = new Pair({ wrapping: tlsCrypt }).connect()
+  pair.network.conditions = { ...perfect, loss: 1 }
+  pair.client.session.renegotiate(pair.now)
+  pair.network.pass(61_000)
+  expect(pair.client.of("renegotiationFailed")).toHaveLength(1)
+  for (const keyId of [1, 2])
+    pair.client.receive(pair.now, concat(Uint8Array.of((3 << 3) | keyId), pair.server.sessionId, new Uint8Array(60)))
+  expect(pair.client.session.drops).toEqual({ authentication: 2 })
+  pair.client.session.renegotiate(pair.now)
+  expect(pair.client.outgoing()![0]! & 7).toBe(2)
+})
+
+test("attempts that fail do not prolong the old key's life", () => {
+  const pair = new Pair({ client: { timers: { ...timers, tranWindow: 200 } } }).connect()
+  const started = pair.now
+  pair.network.conditions = { ...perfect, loss: 1 }
+  for (let attempt = 0; attempt < 3; attempt++) {
+    pair.client.session.renegotiate(pair.now)
+    pair.network.pass(61_000)
+  }
+  expect(pair.end()).toMatchObject({ tag: "KeyExpired" })
+  expect(pair.now - started).toBe(200_000)
 })
 
 test("a certificate that is refused at a renegotiation fails only that", () => {

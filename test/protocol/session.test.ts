@@ -111,6 +111,8 @@ describe("TLS that fails", () => {
   test("a server of another authority is refused, and gets an alert but no key exchange", () => {
     const pair = new Pair({ wrongAuthority: true })
     expect(pair.end()).toMatchObject({ tag: "PeerRefused", check: "chain" })
+    pair.network.pass(100)
+    expect(pair.server.tlsFailures).toEqual([expect.stringContaining("unknown ca")])
     expect(pair.server.introductions).toEqual([])
   })
 

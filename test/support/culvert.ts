@@ -39,6 +39,8 @@ export interface Status {
   readonly addresses?: unknown
   readonly attempts?: number
   readonly lastError?: unknown
+  /** The data plane's; dropped packets as `drop:REASON`. */
+  readonly counters?: Readonly<Record<string, number>>
   readonly [field: string]: unknown
 }
 

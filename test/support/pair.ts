@@ -1,22 +1,25 @@
-/**
- * A pair of datagram sockets that stands in for a tun: the data plane gets `fd`, and what it would hand to the kernel is
- * read and written at the other end. Packet boundaries are kept, and any bytes pass: there is no IP layer.
- */
+/** Pairs of descriptors for tests of the data plane: a stand-in for a tun, and two UDP sockets on loopback. */
 import {
   Arena,
   closeFd,
+  localAddress,
   openSocketPair,
+  openUdpSocket,
   readFd,
   setReceiveBuffer,
   setSendBuffer,
   writeFd,
 } from "../../src/linux/index.ts"
-import { eventually } from "./child.ts"
 
+/**
+ * A pair of datagram sockets that stands in for a tun: the data plane gets `fd`, and what it would hand to the kernel is
+ * read and written at the other end. Packet boundaries are kept, and any bytes pass: there is no IP layer.
+ */
 export class TunPair implements Disposable {
   /** The data plane's end. It stays open until the pair is disposed. */
   readonly fd: number
   private readonly other: number
+  private isOtherOpen = true
 
   constructor() {
     const [fd, other] = openSocketPair()
@@ -42,14 +45,44 @@ export class TunPair implements Disposable {
 
   /** Waits for it. */
   next(): Promise<Uint8Array> {
-    return eventually(5000, "a packet from the tunnel", () => this.read())
+    return soon("a packet from the tunnel", () => this.read())
+  }
+
+  /** From now on the data plane's end reads as at the end of a file. */
+  closeOther(): void {
+    if (this.isOtherOpen) closeFd(this.other)
+    this.isOtherOpen = false
   }
 
   [Symbol.dispose](): void {
     closeFd(this.fd)
-    closeFd(this.other)
+    this.closeOther()
   }
 }
 
+/** Two UDP sockets on loopback, each connected to the other. They are the caller's to close. */
+export function udpPair(family: 4 | 6): readonly [number, number] {
+  const address = family === 4 ? "127.0.0.1" : "::1"
+  const placeholder = openUdpSocket({ address, port: DISCARD, family })
+  const port = localAddress(placeholder).port
+  const one = openUdpSocket({ address, port, family })
+  closeFd(placeholder)
+  return [one, openUdpSocket({ address, port: localAddress(one).port, family, local: { address, port } })]
+}
+
+/** Waits for what another thread of this process is about to do: asks in every turn of the event loop. */
+export async function soon<A>(what: string, probe: () => A | undefined | false): Promise<A> {
+  const end = performance.now() + DEADLINE
+  for (;;) {
+    const value = probe()
+    if (value !== undefined && value !== false) return value
+    if (performance.now() > end) throw new Error(`${what}: not within ${DEADLINE} ms`)
+    await new Promise<void>((resolve) => setImmediate(resolve))
+  }
+}
+
+/** ms */
+const DEADLINE = 10_000
+const DISCARD = 9
 const BUFFER = 4 * 1024 * 1024
 const memory = new Arena(128 * 1024).allocate(64 * 1024)

@@ -86,6 +86,9 @@ function apt(...parameters) {
 function run([file, ...parameters]) {
   const child = spawn(bun, [file, ...parameters], { cwd: project, stdio: "inherit" })
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal))
+  // A signal to npm alone ends npm and its shell, and nobody passes it on.
+  const parent = process.ppid
+  setInterval(() => process.ppid !== parent && child.kill("SIGTERM"), 500).unref()
   child.on("error", (error) => {
     console.error(`prepare: running ${bun}: ${error.message}`)
     process.exit(69)

@@ -54,6 +54,8 @@ export class ScriptedServer implements Endpoint {
   /** Control messages of the client. */
   readonly messages: Array<string> = []
   readonly drops: Array<string> = []
+  /** What TLS said when it failed: the client's alert, for instance. */
+  readonly tlsFailures: Array<string> = []
   readonly sessionId: Uint8Array
   readonly #options: ServerOptions
   readonly #wrap: Wrap
@@ -150,6 +152,7 @@ export class ScriptedServer implements Endpoint {
   #newState(now: number, keyId: number, reset: Opcode): ServerKeyState {
     const state = new ServerKeyState(now, keyId, reset, this.#options, {
       transmit: (packet) => this.forge({ ...packet, keyId }),
+      tlsFailed: (message) => this.tlsFailures.push(message),
       introduced: (message) => this.introductions.push(message),
       message: (text) => this.#message(now, state, text),
       activated: (at) => this.#activated(at, state),
@@ -180,6 +183,7 @@ export class ScriptedServer implements Endpoint {
 
 interface Callbacks {
   transmit(packet: Omit<ControlPacket, "sessionId" | "peerSessionId" | "keyId">): void
+  tlsFailed(message: string): void
   introduced(message: KeyMethod2): void
   message(text: string): void
   activated(now: number): void
@@ -263,6 +267,7 @@ class ServerKeyState {
   #feed(now: number, ciphertext: Uint8Array): void {
     this.#tls ??= this.#options.accept()
     this.#tls.feed(ciphertext)
+    if (this.#tls.state.tag === "failed") this.#callbacks.tlsFailed(this.#tls.state.message)
     for (let plaintext = this.#tls.read(); plaintext !== undefined; plaintext = this.#tls.read()) {
       if (this.#clientSource === undefined) this.#answer(plaintext)
       else for (const text of this.#text.push(plaintext).messages) this.#callbacks.message(text)

@@ -1,0 +1,97 @@
+import { describe, expect, test } from "bun:test"
+import type { ServerTrust } from "../../src/config/profile.ts"
+import { verifyPeer } from "../../src/protocol/peer.ts"
+import type { PeerCertificate } from "../../src/protocol/ports.ts"
+
+const certificate: PeerCertificate = {
+  subject: "C=KG, ST=NA, O=OpenVPN-TEST, CN=vpn.example.net, emailAddress=me@example.net",
+  issuer: "CN=authority",
+  commonName: "vpn.example.net",
+  keyUsage: 0xa0,
+  extendedKeyUsage: ["1.3.6.1.5.5.7.3.1"],
+  netscapeCertType: undefined,
+  notBefore: 0,
+  notAfter: 4_000_000_000,
+  sha256: "ab".repeat(32),
+  serial: "1",
+}
+const trust: ServerTrust = {
+  ca: "PEM",
+  fingerprints: [],
+  remoteCertTls: undefined,
+  verifyX509Name: undefined,
+}
+const verify = (change: Partial<ServerTrust>, peer: Partial<PeerCertificate> = {}) =>
+  verifyPeer({ ...trust, ...change }, { ...certificate, ...peer })
+
+describe("remote-cert-tls", () => {
+  test("server accepts a certificate with key usage and the server role", () => {
+    expect(verify({ remoteCertTls: "server" })).toBeUndefined()
+    expect(verify({ remoteCertTls: "server" }, { extendedKeyUsage: ["1.2.3", "1.3.6.1.5.5.7.3.1"] })).toBeUndefined()
+  })
+
+  test("refuses another role, and says both", () => {
+    expect(verify({ remoteCertTls: "server" }, { extendedKeyUsage: ["1.3.6.1.5.5.7.3.2"] })).toEqual({
+      check: "purpose",
+      message:
+        "remote-cert-tls server: expected extended key usage serverAuth (1.3.6.1.5.5.7.3.1), the certificate has 1.3.6.1.5.5.7.3.2",
+    })
+    expect(verify({ remoteCertTls: "client" })?.check).toBe("purpose")
+  })
+
+  test("refuses a certificate without either extension", () => {
+    expect(verify({ remoteCertTls: "server" }, { keyUsage: undefined })?.message).toContain("no key usage")
+    expect(verify({ remoteCertTls: "server" }, { extendedKeyUsage: undefined })?.message).toContain("has none")
+  })
+
+  test("absent asks for neither", () => {
+    expect(verify({}, { keyUsage: undefined, extendedKeyUsage: undefined })).toBeUndefined()
+  })
+})
+
+describe("verify-x509-name", () => {
+  const named = (form: "subject" | "name" | "name-prefix", value: string, peer: Partial<PeerCertificate> = {}) =>
+    verify({ verifyX509Name: { form, value } }, peer)
+
+  test("name is the whole common name", () => {
+    expect(named("name", "vpn.example.net")).toBeUndefined()
+    for (const value of ["vpn.example", "vpn.example.net.evil", "VPN.example.net", ""])
+      expect(named("name", value)?.check).toBe("name")
+  })
+
+  test("name-prefix is its beginning", () => {
+    expect(named("name-prefix", "vpn.")).toBeUndefined()
+    expect(named("name-prefix", "pn.")?.check).toBe("name")
+  })
+
+  test("subject is everything", () => {
+    expect(named("subject", certificate.subject)).toBeUndefined()
+    expect(named("subject", "CN=vpn.example.net")).toEqual({
+      check: "name",
+      message: `verify-x509-name: expected subject "CN=vpn.example.net", the certificate has "${certificate.subject}"`,
+    })
+  })
+
+  test("a certificate without common name has none that matches", () => {
+    expect(named("name", "x", { commonName: undefined })?.message).toContain("no common name")
+  })
+
+  test("control characters in a certificate neither match nor reach the log", () => {
+    const refusal = named("name", "a\nb", { commonName: "a\nb" })
+    expect(refusal?.message).toContain('the certificate has "a_b"')
+  })
+})
+
+describe("peer-fingerprint", () => {
+  test("accepts any that is listed", () => {
+    expect(verify({ fingerprints: ["cd".repeat(32), "ab".repeat(32)] })).toBeUndefined()
+  })
+
+  test("refuses every other, naming both", () => {
+    const refusal = verify({ fingerprints: ["cd".repeat(32)] })
+    expect(refusal).toEqual({
+      check: "fingerprint",
+      message: `peer-fingerprint: expected ${"cd".repeat(32)}, the certificate has ${"ab".repeat(32)}`,
+    })
+  })
+})

@@ -1,0 +1,82 @@
+/**
+ * A data plane without packets: every transport leads to a scripted server in the same process, the clock is Effect's.
+ * Control packets pass at once; data traffic is what the test says it is.
+ */
+import { Clock, Effect, Layer, Queue } from "effect"
+import { DataPlane, type Endpoint, type Link, type LinkEvent } from "../../src/tunnel/dataplane.ts"
+import type { ScriptedServer } from "./server.ts"
+
+export class MemoryPlane {
+  /** Transports opened so far, in order. */
+  readonly opened: Array<Endpoint> = []
+  /** What the worker would have been told, in order: `useKey 0`, `ping`, `detach`... */
+  readonly commands: Array<string> = []
+  readonly counters: Record<string, number> = { lastReceive: 0, lastSend: 0, heartbeat: 0, keyBytes: 0 }
+  /** The peer of the next transport; undefined: nobody answers. */
+  server: () => ScriptedServer | undefined
+  /** Of the last transport. */
+  current: { readonly events: Queue.Queue<LinkEvent>; readonly server: ScriptedServer | undefined } | undefined
+
+  constructor(server: () => ScriptedServer | undefined) {
+    this.server = server
+  }
+
+  /** An event of the worker on the last transport. */
+  emit(event: LinkEvent): void {
+    if (this.current !== undefined) Queue.offerUnsafe(this.current.events, event)
+  }
+
+  /** Lets the server speak: its packets go to the client. */
+  deliver(server: ScriptedServer | undefined = this.current?.server): void {
+    for (let packet = server?.outgoing(); packet !== undefined; packet = server?.outgoing()) {
+      this.emit({ type: "control", generation: this.opened.length, packet })
+    }
+  }
+
+  get layer(): Layer.Layer<DataPlane> {
+    return Layer.effect(
+      DataPlane,
+      Effect.gen({ self: this }, function* () {
+        const clock = yield* Clock.clockWith(Effect.succeed)
+        const now = () => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+        return DataPlane.of({
+          open: (endpoint) => this.#open(endpoint, now),
+          attachTun: () => Effect.void,
+          clampMss: () => {},
+          counter: (name) => this.counters[name] ?? 0,
+          counters: () => this.counters,
+          now,
+          flush: Effect.void,
+          lost: Effect.never,
+        })
+      }),
+    )
+  }
+
+  #open(endpoint: Endpoint, now: () => number) {
+    return Effect.gen({ self: this }, function* () {
+      const events = yield* Queue.unbounded<LinkEvent>()
+      const server = this.server()
+      const generation = this.opened.push(endpoint)
+      this.current = { events, server }
+      yield* Effect.addFinalizer(() => Effect.sync(() => this.commands.push("detach")))
+      Queue.offerUnsafe(events, { type: "transportOpen", generation })
+      const link: Link = {
+        events,
+        transmit: (packet) => {
+          server?.receive(now(), packet)
+          this.deliver(server)
+        },
+        installKey: (key) => this.commands.push(`installKey ${key.keyId}`),
+        useKey: (keyId) => this.commands.push(`useKey ${keyId}`),
+        retireKey: (keyId) => this.commands.push(`retireKey ${keyId}`),
+        ping: () => {
+          this.commands.push("ping")
+          this.counters.lastSend = now()
+        },
+        occExit: () => this.commands.push("occExit"),
+      }
+      return link
+    })
+  }
+}

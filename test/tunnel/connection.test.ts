@@ -1,0 +1,293 @@
+import { afterAll, expect } from "bun:test"
+import { Effect, Fiber, Layer, Result } from "effect"
+import { TestClock } from "effect/testing"
+import { type Profile, parse } from "../../src/config/index.ts"
+import { Network } from "../../src/network/index.ts"
+import { crypto, TlsContext } from "../../src/openssl/index.ts"
+import { connection } from "../../src/tunnel/connection.ts"
+import { Credentials, credentialsFrom } from "../../src/tunnel/credentials.ts"
+import { TunDevice } from "../../src/tunnel/device.ts"
+import { Resolver } from "../../src/tunnel/resolve.ts"
+import { retry } from "../../src/tunnel/retry.ts"
+import { StatusRef } from "../../src/tunnel/status.ts"
+import { Authority, SERVER } from "../openssl/authority.ts"
+import { it } from "../support/effect.ts"
+import { SeededRandom } from "../support/network.ts"
+import { MemoryPlane } from "../support/plane.ts"
+import { ScriptedServer, type ServerOptions } from "../support/server.ts"
+
+const authority = new Authority()
+const issued = authority.issue("server", "ec", SERVER)
+const accepting = TlsContext.create({
+  ca: authority.certificate,
+  ...issued,
+  minimum: "1.2",
+  certProfile: "legacy",
+  verify: () => undefined,
+})
+afterAll(() => {
+  accepting.free()
+  authority.remove()
+})
+
+const pushReply =
+  "PUSH_REPLY,topology subnet,ifconfig 10.8.0.2 255.255.255.0,route 10.9.0.0 255.255.0.0,peer-id 7,cipher AES-256-GCM"
+
+const server = (options: Partial<ServerOptions> = {}) =>
+  new ScriptedServer({
+    crypto,
+    random: new SeededRandom(1),
+    accept: () => accepting.accept(),
+    wrapping: { _tag: "Plain" },
+    auth: "SHA1",
+    cipher: "AES-256-GCM",
+    derivation: "prf",
+    peerId: 7,
+    push: [`${pushReply},ping 10,ping-restart 60`],
+    unasked: true,
+    optionsString: "V4,dev-type tun",
+    stop: "never",
+    payload: 1100,
+    ...options,
+  })
+
+const profile = (directives = ""): Profile => {
+  const text = `client\ndev tun\nremote 192.0.2.1 1194\n<ca>\n${authority.certificate}</ca>\n<auth-user-pass>\nanna\ns3cret\n</auth-user-pass>\n${directives}\n`
+  return Result.getOrThrowWith(
+    parse(text, { file: "test.ovpn", read: () => Result.fail("no file") }),
+    (diagnostics) => new Error(diagnostics.map((diagnostic) => diagnostic.message).join("\n")),
+  ).profile
+}
+
+/** Lets time pass, then lets every fiber that is woken by it, and by what those do, run until all wait again. */
+const elapse = Effect.fnUntraced(function* (duration: Parameters<typeof TestClock.adjust>[0]) {
+  yield* TestClock.adjust(duration)
+  for (let turn = 0; turn < 100; turn++) yield* Effect.yieldNow
+})
+
+/** Everything but the data plane and the session is a stand-in that remembers what it was asked. */
+const world = (plane: MemoryPlane) => {
+  const applied: Array<string> = []
+  const layer = Layer.mergeAll(
+    plane.layer,
+    StatusRef.layer,
+    Resolver.layer,
+    Layer.succeed(TunDevice, TunDevice.of({ name: "tun0", managed: true })),
+    Layer.succeed(Credentials, credentialsFrom({ file: undefined, directory: "/nonexistent" })),
+    Layer.succeed(
+      Network,
+      Network.of({
+        converge: (plan) =>
+          Effect.sync(() => void applied.push(...plan.changes.map((change) => change.apply))).pipe(Effect.as([])),
+        reach: () => Effect.succeed({ device: "eth0", gateway: "10.0.0.1" }),
+        facts: () => Effect.succeed({ gateway: { ipv4: undefined, ipv6: undefined } }),
+        current: Effect.succeed([]),
+      }),
+    ),
+  )
+  return { applied, layer }
+}
+
+const address = { address: "192.0.2.1", family: "ipv4" } as const
+
+/** One attempt in its own fiber, with the status beside it. */
+const attempt = (plane: MemoryPlane, file: Profile = profile()) =>
+  Effect.gen(function* () {
+    const { applied, layer } = world(plane)
+    const context = yield* Layer.build(layer)
+    const fiber = yield* Effect.forkScoped(connection(file, file.remotes[0], address).pipe(Effect.provide(context)), {
+      startImmediately: true,
+    })
+    const status = Effect.flatMap(StatusRef, (ref) => ref.get).pipe(Effect.provide(context))
+    return { fiber, status, applied }
+  })
+
+const reasonOf = (fiber: Fiber.Fiber<never, { readonly reason: { readonly tag: string } }>) =>
+  Effect.map(Effect.flip(Fiber.join(fiber)), (failed) => failed.reason)
+
+it.effect("connects: routes first, then the status says so", () =>
+  Effect.gen(function* () {
+    const plane = new MemoryPlane(() => server())
+    const { status, applied } = yield* attempt(plane)
+    yield* elapse("1 millis")
+    expect(yield* status).toMatchObject({
+      phase: "connected",
+      connects: 1,
+      cipher: "AES-256-GCM",
+      addresses: ["10.8.0.2/24"],
+      deadAfter: 60,
+    })
+    expect(plane.commands).toEqual(["installKey 0", "useKey 0"])
+    expect(applied).toContain("route replace 10.9.0.0/16 dev tun0")
+  }),
+)
+
+it.effect("a server that falls silent after the connection is found dead to the second, pinged until then", () =>
+  Effect.gen(function* () {
+    const plane = new MemoryPlane(() => server())
+    const { fiber, status } = yield* attempt(plane)
+    yield* elapse("1 millis")
+    yield* elapse("59 seconds")
+    expect(plane.commands.filter((command) => command === "ping")).toHaveLength(5)
+    expect(fiber.pollUnsafe()).toBeUndefined()
+    yield* elapse("1 second")
+    expect(yield* reasonOf(fiber)).toMatchObject({ tag: "PingRestart" })
+    expect(yield* status).toMatchObject({ phase: "waiting" })
+    expect(plane.commands.at(-1)).toBe("detach")
+  }),
+)
+
+it.effect("a day with a key an hour, without an interruption", () =>
+  Effect.gen(function* () {
+    const plane = new MemoryPlane(() => server())
+    const { fiber, status } = yield* attempt(plane)
+    yield* elapse("1 millis")
+    for (let minute = 1; minute <= 24 * 60; minute++) {
+      plane.counters.lastReceive = minute * 60_000
+      yield* elapse("1 minute")
+    }
+    expect(fiber.pollUnsafe()).toBeUndefined()
+    expect(yield* status).toMatchObject({ phase: "connected", renegotiations: 24 })
+    const keys = plane.commands.filter((command) => /^(install|use)Key/.test(command))
+    expect(keys.slice(0, 6)).toEqual([
+      "installKey 0",
+      "useKey 0",
+      "installKey 1",
+      "useKey 1",
+      "installKey 2",
+      "useKey 2",
+    ])
+    // Two keys live at any time at most: each new one but the first two retires the one before last.
+    expect(plane.commands.filter((command) => command.startsWith("retireKey"))).toHaveLength(23)
+  }),
+)
+
+it.effect("the server's renegotiation is joined and counted", () =>
+  Effect.gen(function* () {
+    const peer = server()
+    const plane = new MemoryPlane(() => peer)
+    const { status } = yield* attempt(plane)
+    yield* elapse("10 seconds")
+    peer.renegotiate(10_000)
+    plane.deliver()
+    yield* elapse("1 second")
+    expect((yield* status).renegotiations).toBe(1)
+  }),
+)
+
+it.effect("nobody answers: the attempt ends after connect-timeout and goes to the next address", () =>
+  Effect.gen(function* () {
+    const plane = new MemoryPlane(() => undefined)
+    const { fiber } = yield* attempt(plane, profile("connect-timeout 20"))
+    yield* elapse("19 seconds")
+    expect(fiber.pollUnsafe()).toBeUndefined()
+    yield* elapse("1 second")
+    expect(yield* reasonOf(fiber)).toMatchObject({ tag: "NoAnswer", retry: "advance" })
+  }),
+)
+
+it.effect("a server that stops in the middle of TLS is given up after hand-window", () =>
+  Effect.gen(function* () {
+    const plane = new MemoryPlane(() => server({ stop: "duringTls" }))
+    const { fiber } = yield* attempt(plane, profile("hand-window 30"))
+    yield* elapse("31 seconds")
+    expect(yield* reasonOf(fiber)).toMatchObject({ tag: "HandshakeTimeout" })
+  }),
+)
+
+it.effect("what the server says ends the connection as it says", () =>
+  Effect.gen(function* () {
+    for (const [message, expected] of [
+      ["RESTART", { tag: "ServerRestart" }],
+      ["HALT,maintenance", { tag: "ServerHalt", retry: "never" }],
+      ["AUTH_FAILED", { tag: "AuthFailed", temporary: false }],
+    ] as const) {
+      const peer = server()
+      const plane = new MemoryPlane(() => peer)
+      const { fiber } = yield* attempt(plane)
+      yield* elapse("1 second")
+      peer.say(1000, message)
+      plane.deliver()
+      yield* elapse("1 second")
+      expect(yield* reasonOf(fiber)).toMatchObject(expected)
+    }
+  }),
+)
+
+it.effect("the worker's reports end it too: a lost transport, an exit of the server", () =>
+  Effect.gen(function* () {
+    for (const [type, tag] of [
+      ["transportFailed", "Transport"],
+      ["remoteExit", "ServerExit"],
+    ] as const) {
+      const plane = new MemoryPlane(() => server())
+      const { fiber } = yield* attempt(plane)
+      yield* elapse("1 second")
+      plane.emit({ type, generation: 1, message: "recv: ECONNRESET" })
+      yield* elapse("1 second")
+      expect(yield* reasonOf(fiber)).toMatchObject({ tag, retry: "same" })
+    }
+  }),
+)
+
+it.effect(
+  "interrupting says good-bye before the transport closes: on the data channel, or on the control channel",
+  () =>
+    Effect.gen(function* () {
+      const old = new MemoryPlane(() => server({ push: [`${pushReply},explicit-exit-notify 2`] }))
+      const first = yield* attempt(old)
+      yield* elapse("1 second")
+      yield* Fiber.interrupt(first.fiber)
+      expect(old.commands.slice(-3)).toEqual(["occExit", "occExit", "detach"])
+
+      const peer = server({ push: [`${pushReply},explicit-exit-notify,protocol-flags cc-exit`] })
+      const second = yield* attempt(new MemoryPlane(() => peer))
+      yield* elapse("1 second")
+      yield* Fiber.interrupt(second.fiber)
+      expect(peer.messages).toContain("EXIT")
+    }),
+)
+
+it.effect("a server of another authority is refused, and nothing is installed", () =>
+  Effect.gen(function* () {
+    const stranger = new Authority()
+    const other = stranger.issue("server", "ec", SERVER)
+    stranger.remove()
+    const context = TlsContext.create({
+      ca: undefined,
+      ...other,
+      minimum: "1.2",
+      certProfile: "legacy",
+      verify: () => undefined,
+    })
+    yield* Effect.addFinalizer(() => Effect.sync(() => context.free()))
+    const plane = new MemoryPlane(() => server({ accept: () => context.accept() }))
+    const { fiber } = yield* attempt(plane)
+    yield* elapse("1 second")
+    expect(yield* reasonOf(fiber)).toMatchObject({ tag: "PeerRefused", check: "chain" })
+    expect(plane.commands).toEqual(["detach"])
+  }),
+)
+
+it.effect("with the retry policy above: dead server, back-off, traffic again by itself", () =>
+  Effect.gen(function* () {
+    let alive = true
+    const plane = new MemoryPlane(() => (alive ? server() : undefined))
+    const file = profile("connect-timeout 5")
+    const { layer } = world(plane)
+    const context = yield* Layer.build(layer)
+    yield* Effect.forkScoped(
+      retry(file, (remote, address) => connection(file, remote, address)).pipe(Effect.provide(context)),
+      { startImmediately: true },
+    )
+    const status = Effect.flatMap(StatusRef, (ref) => ref.get).pipe(Effect.provide(context))
+    yield* elapse("1 second")
+    expect((yield* status).phase).toBe("connected")
+    alive = false
+    yield* elapse("70 seconds")
+    expect((yield* status).phase).not.toBe("connected")
+    alive = true
+    yield* elapse("10 seconds")
+    expect(yield* status).toMatchObject({ phase: "connected", connects: 2 })
+  }),
+)
