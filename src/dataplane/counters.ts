@@ -24,6 +24,8 @@ const plainNames = [
   "lastTunActivity",
   /** Written at each turn of the worker's loop, which is at least once a second. */
   "heartbeat",
+  /** Turns of the loop. Many of them without packets mean that it spins. */
+  "turns",
   /** Since the current sending key came into use, and only under it; bytes are those of both directions. */
   "sealedPackets",
   "openedPackets",

@@ -59,6 +59,7 @@ export class Loop {
     const now = monotonicMilliseconds()
     this.forwarder.now = now
     this.counters.set(Counter.heartbeat, now)
+    this.counters.add(Counter.turns, 1)
     const transportEvents = this.poll.events(TRANSPORT)
     if (transportEvents !== 0) this.serveTransport(transportEvents)
     const tunEvents = this.poll.events(TUN)

@@ -47,9 +47,10 @@ export function localAddress(fd: number): SocketAddress {
   return { address: formatIpv6(peer.bytes.slice(8, 24)), port }
 }
 
-/** Two connected, non-blocking sockets that keep packet boundaries (AF_UNIX, SOCK_SEQPACKET). */
-export function openSocketPair(): readonly [number, number] {
-  if (libc.socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, value.address) < 0)
+/** Two connected, non-blocking sockets: a stream, or one that keeps packet boundaries. */
+export function openSocketPair(kind: "stream" | "packets"): readonly [number, number] {
+  const type = kind === "stream" ? SOCK_STREAM : SOCK_SEQPACKET
+  if (libc.socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, value.address) < 0)
     throw new SystemError("socketpair", errno())
   return [value.view.getInt32(0, true), value.view.getInt32(4, true)]
 }

@@ -106,6 +106,23 @@ describe.each([4, 6] as const)("IPv%d", (family) => {
       }
   })
 
+  test("every checksum there may be, at even and odd places", () => {
+    for (const options of [mss(0x0600), [...nop, ...mss(0x0600)]]) {
+      const packet = tcpPacket({ family, options })
+      const { bytes, tcp, length } = packet
+      const original = bytes.slice()
+      const view = new DataView(bytes.buffer)
+      for (let sequence = 0; sequence < 65536; sequence++) {
+        bytes.set(original)
+        view.setUint16(tcp + 4, sequence)
+        view.setUint16(tcp + 16, checksum(bytes, family, tcp, START + length - tcp))
+        clamp(packet)
+        const sum = view.getUint16(tcp + 16)
+        if (sum !== checksum(bytes, family, tcp, START + length - tcp)) throw new Error(`sequence ${sequence}: ${sum}`)
+      }
+    }
+  })
+
   const untouched: ReadonlyArray<{ name: string; packet: () => ReturnType<typeof tcpPacket> }> = [
     { name: "an MSS at the limit", packet: () => tcpPacket({ family, options: mss(limit) }) },
     { name: "an MSS below it", packet: () => tcpPacket({ family, options: mss(536) }) },

@@ -20,6 +20,13 @@ async function connected(kind: Kind, key = dataKey(0)): Promise<{ harness: Harne
   return { harness, far }
 }
 
+/** How often the loop turns for one command. It would be many times if something that is never served kept poll awake. */
+async function turnsPerSignal(harness: Harness): Promise<number> {
+  const before = harness.plane.counters.read("turns")
+  for (let i = 0; i < 50; i++) await harness.flush()
+  return (harness.plane.counters.read("turns") - before) / 50
+}
+
 describe.each([...transports])("over %s", (kind) => {
   test("packets go both ways", async () => {
     const { harness, far } = await connected(kind)
@@ -281,6 +288,7 @@ describe("UDP only", () => {
       await harness.flush()
     }
     await soon("an error", () => harness.plane.counters.read("transportErrors") > 0)
+    expect(await turnsPerSignal(harness)).toBeLessThanOrEqual(2)
     expect(harness.events.some((event) => event.type === "transportFailed")).toBe(false)
   })
 
@@ -354,10 +362,19 @@ describe("TCP only", () => {
       await harness.flush()
     }
     expect(harness.plane.counters.read("tunReadPackets")).toBeLessThan(written)
+    expect(await turnsPerSignal(harness)).toBeLessThanOrEqual(2)
+    // There is room for control packets still.
+    const controls = Array.from({ length: 100 }, (_, i) => new Uint8Array(1200).fill(0x20 + (i % 8)))
+    for (const packet of controls) harness.plane.send({ type: "transmit", generation: 1, packet })
+    await harness.flush()
+    expect(harness.plane.counters.read("drop:transportBusy")).toBe(0)
     far.resume()
-    await soon("all packets", () => far.received.length >= written)
+    await soon("all packets", () => far.received.length >= written + controls.length)
+    const isControl = (packet: Uint8Array) => packet[0]! >> 3 === 4
+    expect(far.received.filter(isControl)).toEqual(controls)
+    const data = far.received.filter((packet) => !isControl(packet))
     for (let i = 0; i < written; i++) {
-      const opened = harness.peer.open(far.received[i]!) as Uint8Array
+      const opened = harness.peer.open(data[i]!) as Uint8Array
       if (numberOf(opened) !== i) throw new Error(`packet ${numberOf(opened)} in place of ${i}`)
     }
   })
@@ -444,8 +461,7 @@ test("a tun whose other end is gone is reported once", async () => {
   await using harness = await Harness.start()
   harness.tun.closeOther()
   expect((await harness.event("tunFailed")).message).toBe("end of file")
-  await harness.flush()
-  await harness.flush()
+  expect(await turnsPerSignal(harness)).toBeLessThanOrEqual(2)
   expect(harness.events.filter((event) => event.type === "tunFailed").length).toBe(1)
 })
 

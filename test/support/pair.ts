@@ -22,7 +22,7 @@ export class TunPair implements Disposable {
   private isOtherOpen = true
 
   constructor() {
-    const [fd, other] = openSocketPair()
+    const [fd, other] = openSocketPair("packets")
     this.fd = fd
     this.other = other
     for (const end of [fd, other]) {

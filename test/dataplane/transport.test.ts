@@ -1,0 +1,214 @@
+import { expect, test } from "bun:test"
+import { type CounterName, Counters, counterReader, createCounterMemory } from "../../src/dataplane/counters.ts"
+import { TcpTransport } from "../../src/dataplane/transport-tcp.ts"
+import { UdpTransport } from "../../src/dataplane/transport-udp.ts"
+import {
+  Arena,
+  closeFd,
+  localAddress,
+  openSocketPair,
+  openUdpSocket,
+  POLLIN,
+  POLLOUT,
+  receiveBytes,
+  sendBytes,
+  setSendBuffer,
+} from "../../src/linux/index.ts"
+import { udpPair } from "../support/pair.ts"
+
+function counted() {
+  const memory = createCounterMemory()
+  const reader = counterReader(memory)
+  return { counters: new Counters(memory), count: (name: CounterName) => reader.read(name) }
+}
+
+const scratch = new Arena(256 * 1024).allocate(128 * 1024)
+
+/** Queues a packet of `length` bytes whose every byte is `fill`; false when there is no room. */
+function queue(transport: TcpTransport | UdpTransport, length: number, fill: number): boolean {
+  const region = transport.reserve()
+  if (region === undefined) return false
+  region.bytes.fill(fill, transport.start, transport.start + length)
+  transport.commit(length)
+  return true
+}
+
+test("TCP: a queue that never empties keeps every byte in order, and its memory", () => {
+  const { counters } = counted()
+  const transport = new TcpTransport(new Arena(1024 * 1024), counters)
+  const [fd, other] = openSocketPair("stream")
+  setSendBuffer(fd, 8192)
+  transport.open(fd)
+  expect(transport.interest).toBe(POLLOUT)
+  expect(transport.writable()).toBeUndefined()
+  expect(transport.isOpen).toBe(true)
+  const expected: Array<number> = []
+  let received = Buffer.alloc(0)
+  let sent = 0
+  const drain = (most: number) => {
+    const length = receiveBytes(other, scratch.address, most)
+    if (length > 0) received = Buffer.concat([received, scratch.bytes.slice(0, length)])
+    return length
+  }
+  for (let round = 0; round < 300; round++) {
+    while (queue(transport, 1000 + (sent % 500), sent % 251)) {
+      expected.push(1000 + (sent % 500))
+      sent++
+    }
+    expect(transport.flush()).toBeUndefined()
+    expect(transport.interest).toBe(POLLIN | POLLOUT)
+    drain(7000)
+    transport.flush()
+  }
+  while (drain(scratch.length) > 0) transport.flush()
+  expect(transport.interest).toBe(POLLIN)
+  let at = 0
+  for (let i = 0; i < sent; i++) {
+    const length = received.readUInt16BE(at)
+    expect(length).toBe(expected[i]!)
+    const packet = received.subarray(at + 2, at + 2 + length)
+    if (!packet.every((byte) => byte === i % 251)) throw new Error(`packet ${i} is damaged`)
+    at += 2 + length
+  }
+  expect(at).toBe(received.length)
+  transport.close()
+  closeFd(other)
+})
+
+test("TCP: close sends what the kernel still takes", () => {
+  const { counters } = counted()
+  const transport = new TcpTransport(new Arena(1024 * 1024), counters)
+  const [fd, other] = openSocketPair("stream")
+  transport.open(fd)
+  transport.writable()
+  queue(transport, 100, 7)
+  transport.close()
+  expect(receiveBytes(other, scratch.address, 1000)).toBe(102)
+  expect(receiveBytes(other, scratch.address, 1000)).toBe(0)
+  closeFd(other)
+})
+
+test("TCP: nothing of one connection is left in the next", () => {
+  const { counters } = counted()
+  const transport = new TcpTransport(new Arena(1024 * 1024), counters)
+  const sizes: Array<number> = []
+  const sink = { receive: (_: unknown, __: number, length: number) => sizes.push(length) }
+  const [first, firstOther] = openSocketPair("stream")
+  transport.open(first)
+  queue(transport, 50, 1)
+  transport.close()
+  const [second, secondOther] = openSocketPair("stream")
+  transport.open(second)
+  transport.writable()
+  expect(receiveBytes(secondOther, scratch.address, 100)).toBe(-1)
+  // Two bytes of a frame of five, then the connection ends.
+  scratch.bytes.set([0, 5, 1, 2])
+  sendBytes(secondOther, scratch.address, 4)
+  expect(transport.receive(sink)).toBeUndefined()
+  transport.close()
+  const [third, thirdOther] = openSocketPair("stream")
+  transport.open(third)
+  transport.writable()
+  scratch.bytes.set([0, 1, 9])
+  sendBytes(thirdOther, scratch.address, 3)
+  expect(transport.receive(sink)).toBeUndefined()
+  expect(sizes).toEqual([1])
+  transport.close()
+  for (const fd of [firstOther, secondOther, thirdOther]) closeFd(fd)
+})
+
+test("TCP: control packets beyond the memory of the queue are dropped and counted", () => {
+  const { counters, count } = counted()
+  const transport = new TcpTransport(new Arena(1024 * 1024), counters)
+  const [fd, other] = openSocketPair("stream")
+  // Still connecting: nothing leaves.
+  transport.open(fd)
+  for (let i = 0; i < 1000; i++) expect(transport.transmit(new Uint8Array(1200))).toBeUndefined()
+  expect(count("drop:transportBusy")).toBe(1000 - Math.floor((512 * 1024) / 1202))
+  expect(transport.transmit(new Uint8Array(70_000))).toBeUndefined()
+  expect(count("drop:tooLarge")).toBe(1)
+  transport.close()
+  closeFd(other)
+})
+
+test("UDP: an error that an earlier datagram left behind costs no packet", () => {
+  const { counters, count } = counted()
+  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  const refusing = openUdpSocket({ address: "127.0.0.1", port: 9, family: 4 })
+  const { port } = localAddress(refusing)
+  closeFd(refusing)
+  transport.open(openUdpSocket({ address: "127.0.0.1", port, family: 4 }))
+  for (let i = 0; i < 10; i++) {
+    queue(transport, 100, i)
+    expect(transport.flush()).toBeUndefined()
+    expect(transport.transmit(Uint8Array.of(0x20, i))).toBeUndefined()
+  }
+  expect(count("transportErrors")).toBe(19)
+  expect(count("transportWritePackets")).toBe(20)
+  expect(count("drop:transportError")).toBe(0)
+  transport.close()
+})
+
+test("UDP: a datagram that the kernel refuses is dropped, and those behind it are sent", () => {
+  const { counters, count } = counted()
+  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  const [fd, other] = openSocketPair("packets")
+  setSendBuffer(fd, 8192)
+  transport.open(fd)
+  // EMSGSIZE for what is larger than the send buffer.
+  for (const length of [10, 60_000, 20, 60_000, 30]) queue(transport, length, 1)
+  expect(transport.flush()).toBeUndefined()
+  expect([1, 2, 3].map(() => receiveBytes(other, scratch.address, scratch.length))).toEqual([10, 20, 30])
+  expect(count("drop:transportError")).toBe(2)
+  expect(count("transportWritePackets")).toBe(3)
+  transport.close()
+  closeFd(other)
+})
+
+test("UDP: a full send buffer loses nothing: what is queued waits, and the tun with it", () => {
+  const { counters, count } = counted()
+  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  const [fd, other] = openSocketPair("packets")
+  setSendBuffer(fd, 8192)
+  transport.open(fd)
+  for (let i = 0; i < 32; i++) queue(transport, 1000, i)
+  expect(transport.flush()).toBeUndefined()
+  expect(transport.interest).toBe(POLLIN | POLLOUT)
+  expect(transport.reserve()).toBeUndefined()
+  const fills: Array<number> = []
+  while (fills.length < 32 && receiveBytes(other, scratch.address, scratch.length) === 1000) {
+    fills.push(scratch.bytes[0]!)
+    transport.writable()
+  }
+  expect(fills).toEqual(Array.from({ length: 32 }, (_, i) => i))
+  expect(transport.interest).toBe(POLLIN)
+  expect(transport.reserve()).toBeDefined()
+  expect(count("transportWritePackets")).toBe(32)
+  transport.close()
+  closeFd(other)
+})
+
+test("UDP: a batch is full after its slots, and empty again after a flush", () => {
+  const { counters, count } = counted()
+  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  const [fd, other] = udpPair(4)
+  transport.open(fd)
+  let queued = 0
+  while (queue(transport, 50 + queued, queued)) queued++
+  expect(queued).toBe(32)
+  transport.flush()
+  expect(count("transportWritePackets")).toBe(32)
+  expect(transport.reserve()).toBeDefined()
+  for (let i = 0; i < 32; i++) expect(receiveBytes(other, scratch.address, 1000)).toBe(50 + i)
+  transport.close()
+  closeFd(other)
+})
+
+test("UDP: a descriptor that is no socket is the end of the transport", () => {
+  const { counters } = counted()
+  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  transport.open(1_000_000)
+  queue(transport, 10, 1)
+  expect(transport.flush()).toBe("sendmmsg: EBADF")
+  expect(transport.receive({ receive: () => 0 })).toBe("recvmmsg: EBADF")
+})
