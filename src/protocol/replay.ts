@@ -7,7 +7,7 @@
  * - id > highest: accepted; the window slides, and a jump of a whole window or more clears it.
  * - id within the window (highest − id < packets) and not seen: accepted. Seen, or older: refused.
  * - Time: an id is refused when a higher one arrived more than `seconds` ago. Exact bookkeeping would need a time for each
- *   slot; marks (time, highest) taken at least a quarter of `seconds` apart make that between 1 and 1.25 times `seconds`
+ *   slot; marks (time, highest), one for each quarter of `seconds`, make that between 1 and 1.25 times `seconds`
  *   (OpenVPN reaps every 5 s, which is coarser).
  * - packets = 0: strictly the next id and no other.
  *
@@ -32,6 +32,7 @@ export class ReplayWindow {
   readonly #markTimes = new Float64Array(markCount)
   readonly #markIds = new Float64Array(markCount)
   #marks = 0
+  #markBegan: Instant = 0
   #highest = 0
   #highestAt: Instant = 0
 
@@ -65,14 +66,16 @@ export class ReplayWindow {
     this.#highestAt = now
   }
 
-  /** Remembers what was the highest id until now. */
+  /** Remembers what was the highest id until now: in a new mark, or in the present one until a quarter of the age is over. */
   #mark(): void {
     if (this.#maximumAge === 0 || this.#highest === 0) return
-    const last = (this.#marks - 1) % markCount
-    if (this.#marks > 0 && this.#highestAt - this.#markTimes[last]! < this.#maximumAge / 4) return
-    this.#markTimes[this.#marks % markCount] = this.#highestAt
-    this.#markIds[this.#marks % markCount] = this.#highest
-    this.#marks++
+    if (this.#marks === 0 || this.#highestAt - this.#markBegan >= this.#maximumAge / 4) {
+      this.#marks++
+      this.#markBegan = this.#highestAt
+    }
+    const mark = (this.#marks - 1) % markCount
+    this.#markTimes[mark] = this.#highestAt
+    this.#markIds[mark] = this.#highest
   }
 
   /** The highest id that arrived `maximumAge` ago or earlier, as far as the marks tell. */

@@ -59,6 +59,15 @@ describe("a replay window", () => {
     expect(window.check(60_000, 10 + 400 + 5)).toBe(false)
   })
 
+  test("remembers where a burst ended, not only where it began", () => {
+    const window = new ReplayWindow({ packets: 1000, seconds: 16 })
+    for (let id = 1; id <= 100; id++) if (id !== 90) take(window, id, id)
+    // A little later the stream goes on; 20 s after the burst its missing packet comes at last.
+    take(window, 101, 3_000)
+    take(window, 102, 20_000)
+    expect(take(window, 90, 20_200)).toBe(false)
+  })
+
   test("agrees with a set of everything ever seen", () => {
     forEachSeed(50, (seed) => {
       const random = new SeededRandom(seed)
