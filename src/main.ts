@@ -9,6 +9,7 @@ import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal"
 import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
 import { check } from "./cli/check.ts"
+import { firewall } from "./cli/firewall.ts"
 import { health, status } from "./cli/observe.ts"
 import { start } from "./cli/start.ts"
 import { version } from "./version.ts"
@@ -23,11 +24,11 @@ const platform = NodeChildProcessSpawner.layer.pipe(
 const usage = 64
 
 /** Errors of which nothing else told the user. */
-const spoken = new Set(["InvalidConfiguration", "SettingsError", "CheckFailed", "NotReachable"])
+const spoken = new Set(["InvalidConfiguration", "SettingsError", "CheckFailed", "NotReachable", "FirewallError"])
 
 Command.make("culvert").pipe(
   Command.withDescription("An OpenVPN-compatible VPN client that runs as a sidecar"),
-  Command.withSubcommands([start, check, status, health]),
+  Command.withSubcommands([start, check, status, health, firewall]),
   Command.run({ version }),
   // `start` has logged its own end with the other log lines; the short commands speak on stderr.
   Effect.tapError((error) =>

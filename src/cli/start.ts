@@ -3,7 +3,7 @@ import { Effect, Layer, Option, SubscriptionRef } from "effect"
 import { Command, Flag } from "effect/cli"
 import { formatDiagnostic } from "../config/index.ts"
 import { levelOfVerb, logLayer, readSettings, type SettingName, type Settings, serve, table } from "../sidecar/index.ts"
-import { Credentials, credentialsFrom, DataPlane, run, StatusRef } from "../tunnel/index.ts"
+import { Credentials, credentialsFrom, DataPlane, readPod, run, StatusRef } from "../tunnel/index.ts"
 import { version } from "../version.ts"
 import { type Loaded, loadProfile } from "./profile.ts"
 
@@ -37,7 +37,7 @@ const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
       counters: plane.counters,
       now: plane.now,
     }
-    const tunnel = run(profile)
+    const tunnel = run(profile, readPod(settings, process.env))
     if (settings.http === "off") return yield* tunnel
     yield* serve(settings.http, sources)
     return yield* tunnel
@@ -76,6 +76,12 @@ function settingFlags() {
     http: flag("http"),
     logFormat: flag("logFormat"),
     logLevel: flag("logLevel"),
+    killSwitch: flag("killSwitch"),
+    bypass: flag("bypass"),
+    inbound: flag("inbound"),
+    dnsMode: flag("dnsMode"),
+    dns: flag("dns"),
+    clusterDomains: flag("clusterDomains"),
   } satisfies Record<SettingName, unknown>
 }
 

@@ -1,3 +1,8 @@
+export { explain } from "./explain.ts"
+export { type Exception, type Firewall, forwarderPorts, type Inbound, type ServerEndpoint } from "./firewall.ts"
 export { Ip, IpError } from "./ip.ts"
+export { KillSwitch } from "./killswitch.ts"
 export { Network } from "./network.ts"
+export { FirewallError, Nft, type NftObject } from "./nft.ts"
 export * from "./plan.ts"
+export { forwarding, originalOf, parseResolvConf, type ResolvConf } from "./resolvconf.ts"

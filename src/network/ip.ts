@@ -1,8 +1,8 @@
 /** The kernel's network configuration through iproute2: `ip -batch` to change it, `ip -j` to read it. */
-import { Context, Data, Effect, Layer, Stream } from "effect"
-import { ChildProcess, ChildProcessSpawner } from "effect/process"
-import type { HostFacts, NextHop } from "./plan.ts"
-import { isIpv6 } from "./plan.ts"
+import { Context, Data, Effect, Layer } from "effect"
+import { ChildProcessSpawner } from "effect/process"
+import { type HostFacts, isIpv6, type NextHop } from "./plan.ts"
+import { runner } from "./process.ts"
 
 export class IpError extends Data.TaggedError("IpError")<{ readonly line: string; readonly reason: string }> {
   override get message() {
@@ -27,24 +27,9 @@ export class Ip extends Context.Service<
     Ip,
     Effect.gen(function* () {
       const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+      const ip = runner(spawner, "ip")
       const run = (args: ReadonlyArray<string>, input: string) =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            const stdin = Stream.make(new TextEncoder().encode(input))
-            const handle = yield* spawner.spawn(
-              ChildProcess.make("ip", [...args], { stdin, env: { LC_ALL: "C" }, extendEnv: true }),
-            )
-            const [stdout, stderr, code] = yield* Effect.all(
-              [
-                Stream.mkString(Stream.decodeText(handle.stdout)),
-                Stream.mkString(Stream.decodeText(handle.stderr)),
-                handle.exitCode,
-              ],
-              { concurrency: "unbounded" },
-            )
-            return { stdout, stderr, code: Number(code) }
-          }),
-        ).pipe(
+        ip(args, input).pipe(
           Effect.mapError(
             (error) => new IpError({ line: args.join(" "), reason: `${error.message}; is iproute2 installed?` }),
           ),

@@ -27,10 +27,15 @@ export const liveness = (seen: Observation): ReadonlyArray<Check> => [
 
 /** Packets pass: connected, addresses and routes in place, and the server heard within its ping window. */
 export const readiness = (seen: Observation): ReadonlyArray<Check> => {
-  const { phase, deadAfter, lastError } = seen.status
+  const { phase, deadAfter, lastError, killSwitch } = seen.status
   const limit = deadAfter === undefined ? undefined : deadAfter * 1000
   return [
     ...liveness(seen),
+    {
+      name: "kill-switch",
+      ok: killSwitch !== undefined,
+      reason: killSwitch === undefined ? "not set yet" : killSwitchReasons[killSwitch],
+    },
     {
       name: "tunnel",
       ok: phase === "connected",
@@ -52,3 +57,9 @@ export const readiness = (seen: Observation): ReadonlyArray<Check> => {
 
 /** The worker wakes at least once a second. */
 const workerLimit = 5000
+
+const killSwitchReasons = {
+  on: "on",
+  off: "off, as asked",
+  none: "none: no CAP_NET_ADMIN",
+} as const

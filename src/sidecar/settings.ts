@@ -3,7 +3,9 @@
  * reference page. A flag wins over `CULVERT_X`, that over `CULVERT_X_FILE`, that over the default.
  */
 import { readFileSync } from "node:fs"
+import { isIP } from "node:net"
 import { Data, Result, Runtime } from "effect"
+import type { PodSettings } from "../tunnel/index.ts"
 
 export class SettingsError extends Data.TaggedError("SettingsError")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 64
@@ -53,6 +55,45 @@ const listen = (value: string): Result.Result<Listen | "off", string> => {
     : Result.succeed({ hostname: match[1] ?? (match[2] || "::"), port })
 }
 
+/** Comma or space separated. */
+const listOf =
+  <A>(one: (value: string) => Result.Result<A, string>) =>
+  (value: string): Result.Result<ReadonlyArray<A>, string> => {
+    const items = value.split(/[\s,]+/).filter((item) => item !== "")
+    const parsed = items.map((item) => Result.mapError(one(item), (problem) => `${item} ${problem}`))
+    const wrong = parsed.find(Result.isFailure)
+    return wrong === undefined
+      ? Result.succeed(parsed.filter(Result.isSuccess).map(({ success }) => success))
+      : Result.fail(wrong.failure)
+  }
+
+const address = (value: string): Result.Result<string, string> =>
+  isIP(value) === 0 ? Result.fail("is no IP address") : Result.succeed(value)
+
+/** `10.0.0.0/8`, `fd00::/8`, or one address. */
+const network = (value: string): Result.Result<string, string> => {
+  const [host = "", prefix, ...rest] = value.split("/")
+  const bits = isIP(host) === 4 ? 32 : isIP(host) === 6 ? 128 : undefined
+  return bits === undefined ||
+    rest.length > 0 ||
+    (prefix !== undefined && !(/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
+    ? Result.fail("is no network such as 10.0.0.0/8 or fd00::/8")
+    : Result.succeed(value)
+}
+
+const domain = (value: string): Result.Result<string, string> =>
+  /^\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$/.test(value) ? Result.succeed(value) : Result.fail("is no domain name")
+
+/** `tcp:8080`, `udp:53`, `icmp`, `all`. */
+const inbound = (value: string): Result.Result<PodSettings["inbound"][number], string> => {
+  if (value === "icmp" || value === "all") return Result.succeed({ protocol: value })
+  const match = /^(tcp|udp):(\d{1,5})$/.exec(value)
+  const port = Number(match?.[2])
+  return match === null || port < 1 || port > 65535
+    ? Result.fail("must be tcp:PORT, udp:PORT, icmp or all")
+    : Result.succeed({ protocol: match[1] as "tcp" | "udp", port })
+}
+
 export const table = {
   config: row("config", "/etc/culvert/client.ovpn", "The OpenVPN configuration file.", text),
   credentials: row(
@@ -79,6 +120,37 @@ export const table = {
     undefined,
     "`debug`, `info`, `warn` or `error`; without it `verb` of the file decides.",
     oneOf("debug", "info", "warn", "error"),
+  ),
+  killSwitch: row(
+    "kill-switch",
+    undefined,
+    "`on` or `off`. Without it: on in a pod; on the machine's own network (`hostNetwork`) the start is refused.",
+    oneOf("on", "off"),
+  ),
+  bypass: row(
+    "bypass",
+    "",
+    "Networks that are reached beside the tunnel, such as the cluster's pod, service and node networks: `10.244.0.0/16,10.96.0.0/12`.",
+    listOf(network),
+  ),
+  inbound: row(
+    "inbound",
+    "",
+    "What may come in through the tunnel: `tcp:PORT`, `udp:PORT`, `icmp` or `all`; without it only answers.",
+    listOf(inbound),
+  ),
+  dnsMode: row(
+    "dns-mode",
+    "redirect",
+    "How the pod's DNS queries reach the forwarder: `redirect` catches port 53, `resolvconf` rewrites /etc/resolv.conf, `off` leaves DNS alone.",
+    oneOf("redirect", "resolvconf", "off"),
+  ),
+  dns: row("dns", "", "DNS servers to ask through the tunnel when the server names none.", listOf(address)),
+  clusterDomains: row(
+    "cluster-domains",
+    "",
+    "Domains that the pod's own resolvers answer, beside the search list of /etc/resolv.conf.",
+    listOf(domain),
   ),
 } as const
 

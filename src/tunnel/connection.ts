@@ -4,7 +4,7 @@
  */
 import { Clock, Effect, Option, Queue, type Scope } from "effect"
 import type { KeepaliveOptions, Profile, Pushed, Remote } from "../config/index.ts"
-import { mergeNetwork, Network, type NextHop, planNetwork } from "../network/index.ts"
+import { type FirewallError, KillSwitch, mergeNetwork, Network, type NextHop, planNetwork } from "../network/index.ts"
 import { mssFor, type Output, type Session } from "../protocol/index.ts"
 import { DataPlane, type Link } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
@@ -47,7 +47,11 @@ const attempt = Effect.fnUntraced(function* (profile: Profile, remote: Remote, a
   const plane = yield* DataPlane
   const device = yield* TunDevice
   const network = yield* Network
+  const killSwitch = yield* KillSwitch
   const hop = yield* network.reach(address.address, device.name)
+  yield* killSwitch
+    .server({ transport: remote.transport, address: address.address, port: remote.port })
+    .pipe(Effect.mapError(firewallFailed))
   const link = yield* plane
     .open({ transport: remote.transport, ...address, port: remote.port, local: remote.local })
     .pipe(Effect.mapError((error) => failed({ tag: "Transport", retry: "advance", message: error.message })))
@@ -209,6 +213,9 @@ const supervise = Effect.fnUntraced(function* (
   const mtu = pushed?.tunMtu ?? remote.tunMtu
   const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
   const addresses = yield* applyNetwork(network, mtu, address, hop)
+  const killSwitch = yield* KillSwitch
+  const device = yield* TunDevice
+  yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(firewallFailed))
   plane.clampMss(mssFor(remote.mssfix, mtu, remote.transport, address.family, pushed?.peerId !== undefined))
   driver.exitNotify.times = remote.explicitExitNotify ?? pushed?.explicitExitNotify
   driver.setEstablished()
@@ -355,5 +362,8 @@ const sayGoodbye = (driver: Driver, link: Link): Effect.Effect<void, never, Data
       }),
     )
   })
+
+const firewallFailed = (error: FirewallError) =>
+  failed({ tag: "NetworkRefused", retry: "same", message: error.message })
 
 const failed = (reason: AttemptReason, established = false) => new AttemptFailed({ reason, established })

@@ -5,6 +5,7 @@
  */
 import { Effect, Random } from "effect"
 import type { Profile, Remote } from "../config/index.ts"
+import { KillSwitch } from "../network/index.ts"
 import { type AttemptFailed, AuthenticationRefused, GaveUp } from "./errors.ts"
 import { type Address, Resolver } from "./resolve.ts"
 import { StatusRef } from "./status.ts"
@@ -15,6 +16,7 @@ export type RunAttempt<R> = (remote: Remote, address: Address) => Effect.Effect<
 /** Keeps the tunnel up: fails only when there is nothing left to try or trying is not wanted. */
 export const retry = Effect.fnUntraced(function* <R>(profile: Profile, attempt: RunAttempt<R>) {
   const resolver = yield* Resolver
+  const killSwitch = yield* KillSwitch
   const status = yield* StatusRef
   const remotes = profile.remoteRandom ? yield* Random.shuffle(profile.remotes) : profile.remotes
   let position: Position = { remote: 0, address: 0, failures: 0 }
@@ -22,7 +24,7 @@ export const retry = Effect.fnUntraced(function* <R>(profile: Profile, attempt: 
   for (;;) {
     const remote = remotes[position.remote]!
     yield* status.update({ phase: "connecting", nextTry: undefined })
-    const addresses = yield* Effect.result(resolver.resolve(remote.host, remote.family))
+    const addresses = yield* Effect.result(killSwitch.resolving(resolver.resolve(remote.host, remote.family)))
     const failure =
       addresses._tag === "Failure"
         ? {

@@ -14,6 +14,7 @@ export interface Status {
   readonly attempts: number
   /** Times the tunnel was up. */
   readonly connects: number
+  /** Unix milliseconds. */
   readonly nextTry: number | undefined
   readonly lastError: string | undefined
   readonly tls: string | undefined
@@ -26,6 +27,8 @@ export interface Status {
   readonly mtu: number | undefined
   /** False when somebody else sets addresses and routes. */
   readonly networkManaged: boolean
+  /** "none": there was no right to set one; undefined: not yet known. */
+  readonly killSwitch: "on" | "off" | "none" | undefined
   /** Seconds without an authenticated packet after which the peer counts as dead; undefined: no such limit. */
   readonly deadAfter: number | undefined
   readonly timeline: ReadonlyArray<{ readonly at: number; readonly event: string; readonly message: string }>
@@ -97,6 +100,7 @@ const initial = (now: number): Status => ({
   addresses: [],
   mtu: undefined,
   networkManaged: true,
+  killSwitch: undefined,
   deadAfter: undefined,
   timeline: [],
 })

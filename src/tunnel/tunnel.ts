@@ -1,25 +1,31 @@
 /** The tunnel as one effect: device and network outlive connections, the retry policy keeps one connection up. */
 import { Effect, Layer } from "effect"
 import type { Profile } from "../config/index.ts"
-import { hasNetAdmin } from "../linux/index.ts"
-import { Ip, Network } from "../network/index.ts"
+import { type FirewallError, Ip, KillSwitch, Network, Nft } from "../network/index.ts"
 import { connection } from "./connection.ts"
 import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
+import { HostRefused } from "./errors.ts"
+import { initialFirewall, type Pod } from "./pod.ts"
 import { Resolver } from "./resolve.ts"
 import { retry } from "./retry.ts"
 import { StatusRef } from "./status.ts"
 
-/** Runs until there is nothing left to try; interrupting it disconnects, undoes the network and closes the device. */
-export const run = (profile: Profile) =>
+/**
+ * Runs until there is nothing left to try; interrupting it disconnects, undoes the network and closes the device. The kill
+ * switch is up before anything else happens and stays.
+ */
+export const run = (profile: Profile, pod: Pod) =>
   Effect.gen(function* () {
     const plane = yield* DataPlane
     const device = yield* TunDevice
     const status = yield* StatusRef
+    const killSwitch = yield* KillSwitch
     yield* status.update({ device: device.name, networkManaged: device.managed })
     yield* status.event("device_ready", `tun device ${device.name} is open`, {
       facts: { device: device.name, managed: device.managed },
     })
+    yield* killSwitch.tunnel({ device: device.name, addresses: [] }).pipe(Effect.mapError(refused))
     return yield* Effect.raceFirst(
       retry(profile, (remote, address) => connection(profile, remote, address)),
       plane.lost,
@@ -27,15 +33,40 @@ export const run = (profile: Profile) =>
       Effect.onInterrupt(() =>
         Effect.andThen(
           status.update({ phase: "stopping" }),
-          status.event("stopping", "stopping: undoing routes and addresses"),
+          status.event("stopping", "stopping: undoing routes and addresses; the kill switch stays"),
         ),
       ),
     )
-  }).pipe(Effect.provide(layer(profile)))
+  }).pipe(Effect.provide(layer(profile, pod)))
 
-const layer = (profile: Profile) =>
-  Layer.unwrap(Effect.sync(() => (hasNetAdmin() ? Network.layer : Network.layerObserver))).pipe(
+const layer = (profile: Profile, pod: Pod) =>
+  (pod.managed ? Network.layer : Network.layerObserver).pipe(
     Layer.provide(Ip.layer),
     Layer.provideMerge(TunDevice.layer(profile.device.name)),
     Layer.provideMerge(Resolver.layer),
+    Layer.provideMerge(Layer.effect(KillSwitch, raise(pod)).pipe(Layer.provide(Nft.layer))),
   )
+
+const raise = Effect.fnUntraced(function* (pod: Pod) {
+  const status = yield* StatusRef
+  if (!pod.managed) {
+    yield* status.update({ killSwitch: "none" })
+    yield* status.event(
+      "kill_switch_none",
+      "there is no kill switch: it needs CAP_NET_ADMIN; what the tunnel's routes do not cover leaves the pod beside it",
+      { level: "Warn" },
+    )
+    return KillSwitch.none
+  }
+  const firewall = yield* initialFirewall(pod)
+  const killSwitch = yield* KillSwitch.raise(firewall).pipe(Effect.mapError(refused))
+  yield* status.update({ killSwitch: killSwitch.state })
+  yield* firewall.enforced
+    ? status.event("kill_switch_on", "the kill switch is on: nothing leaves the pod but through the tunnel", {
+        facts: { exceptions: firewall.exceptions.map(({ network }) => network) },
+      })
+    : status.event("kill_switch_off", "the kill switch is off, as CULVERT_KILL_SWITCH says", { level: "Warn" })
+  return killSwitch
+})
+
+const refused = (error: FirewallError) => new HostRefused({ message: error.message })

@@ -21,6 +21,7 @@ const idle: Status = {
   addresses: [],
   mtu: undefined,
   networkManaged: true,
+  killSwitch: "on",
   deadAfter: undefined,
   timeline: [],
 }

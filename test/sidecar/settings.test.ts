@@ -16,6 +16,11 @@ test("defaults", () => {
     config: "/etc/culvert/client.ovpn",
     credentials: "/etc/culvert/credentials",
     http: { hostname: "::", port: 4911 },
+    bypass: [],
+    inbound: [],
+    dnsMode: "redirect",
+    dns: [],
+    clusterDomains: [],
   } as never)
 })
 
@@ -44,4 +49,27 @@ test("every wrong setting is named, with where it came from", () => {
   expect(message).toContain("CULVERT_HTTP: must be ADDRESS:PORT")
   expect(message).toContain("CULVERT_LOG_LEVEL_FILE=/nonexistent/x: cannot be read: ENOENT")
   expect(problem(readSettings({ http: "a:70000" }, {}))).toContain("--http")
+})
+
+test("networks, inbound ports and domains are lists, and a wrong item is named", () => {
+  expect(success(readSettings({ bypass: "10.0.0.0/8, fd00::/8 192.0.2.1" }, {})).bypass).toEqual([
+    "10.0.0.0/8",
+    "fd00::/8",
+    "192.0.2.1",
+  ])
+  expect(success(readSettings({ inbound: "tcp:8080,udp:53,icmp" }, {})).inbound).toEqual([
+    { protocol: "tcp", port: 8080 },
+    { protocol: "udp", port: 53 },
+    { protocol: "icmp" },
+  ])
+  for (const [settings, item] of [
+    [{ bypass: "10.0.0.0/33" }, "10.0.0.0/33"],
+    [{ bypass: "10.0.0.0/8,pods" }, "pods"],
+    [{ inbound: "tcp:0" }, "tcp:0"],
+    [{ inbound: "8080" }, "8080"],
+    [{ dns: "10.0.0.0/8" }, "10.0.0.0/8"],
+    [{ clusterDomains: "a b;c" }, "b;c"],
+  ] as const) {
+    expect(problem(readSettings(settings, {}))).toContain(item)
+  }
 })

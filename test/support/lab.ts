@@ -96,7 +96,10 @@ export class Namespace {
   }
 }
 
-/** What the host looks like from a namespace, as text: equal texts before and after mean that everything was undone. */
+/**
+ * What the host looks like from a namespace, as text: equal texts before and after mean that everything was undone. Without
+ * Culvert's kill switch, which stays on purpose.
+ */
 export async function networkState(namespace: Namespace): Promise<string> {
   const parts = [
     ["ip", "-o", "address", "show"],
@@ -107,6 +110,8 @@ export async function networkState(namespace: Namespace): Promise<string> {
     ["nft", "list", "ruleset"],
   ]
   const texts = await Promise.all(parts.map((command) => namespace.succeed(command)))
+  const [ruleset = ""] = texts.splice(-1)
+  texts.push(ruleset.replace(/^table inet culvert \{\n[\s\S]*?^\}\n/gm, ""))
   return texts.join("---\n").replace(/ (expires|valid_lft|preferred_lft) \S+/g, "")
 }
 

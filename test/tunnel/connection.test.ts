@@ -2,7 +2,7 @@ import { afterAll, expect } from "bun:test"
 import { Effect, Fiber, Layer, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { type Profile, parse } from "../../src/config/index.ts"
-import { Network } from "../../src/network/index.ts"
+import { KillSwitch, Network } from "../../src/network/index.ts"
 import { crypto, TlsContext } from "../../src/openssl/index.ts"
 import { connection } from "../../src/tunnel/connection.ts"
 import { Credentials, credentialsFrom } from "../../src/tunnel/credentials.ts"
@@ -72,6 +72,7 @@ const world = (plane: MemoryPlane) => {
     plane.layer,
     StatusRef.layer,
     Resolver.layer,
+    Layer.succeed(KillSwitch, KillSwitch.none),
     Layer.succeed(TunDevice, TunDevice.of({ name: "tun0", managed: true })),
     Layer.succeed(Credentials, credentialsFrom({ file: undefined, directory: "/nonexistent" })),
     Layer.succeed(

@@ -2,6 +2,7 @@ import { expect } from "bun:test"
 import { Clock, Effect, Fiber, Layer, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { type Profile, parse } from "../../src/config/index.ts"
+import { KillSwitch } from "../../src/network/index.ts"
 import { AttemptFailed, type AttemptReason } from "../../src/tunnel/errors.ts"
 import { ResolveError, Resolver } from "../../src/tunnel/resolve.ts"
 import { advance, retry, waitSeconds } from "../../src/tunnel/retry.ts"
@@ -39,7 +40,7 @@ const attempts = (text: string, outcome: (attempt: number) => AttemptFailed) =>
         tried.push([Math.round((yield* Clock.currentTimeMillis) / 1000), address.address])
         return yield* outcome(tried.length)
       }),
-    ).pipe(Effect.provide(Layer.mergeAll(StatusRef.layer, resolver)))
+    ).pipe(Effect.provide(Layer.mergeAll(StatusRef.layer, resolver, Layer.succeed(KillSwitch, KillSwitch.none))))
     const fiber = yield* Effect.forkScoped(policy, { startImmediately: true })
     return { tried, fiber }
   })

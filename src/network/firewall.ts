@@ -1,0 +1,226 @@
+/**
+ * The kill switch as text for `nft -f`: one table that lets out of the pod only what is meant to leave it. Pure. The text
+ * replaces the whole table in one transaction, so there is no moment with half of it, and the first start, a restart and
+ * a change are the same thing. The comments of the rules are what `culvert firewall show` prints.
+ */
+import { isIpv6 } from "./plan.ts"
+
+export const tableName = "culvert"
+
+export interface Firewall {
+  /** False: nothing is refused; the table only catches DNS. */
+  readonly enforced: boolean
+  readonly tunnel: { readonly device: string; readonly addresses: ReadonlyArray<string> } | undefined
+  /** Where the encrypted packets go now; undefined: nowhere. */
+  readonly server: ServerEndpoint | undefined
+  readonly exceptions: ReadonlyArray<Exception>
+  /** New connections that may come in through the tunnel. */
+  readonly inbound: ReadonlyArray<Inbound>
+  readonly dns: {
+    /** The pod's own resolvers, port 53. */
+    readonly resolvers: ReadonlyArray<string>
+    /** While the program's own names are looked up by the system: port 53 of the resolvers is open for everybody. */
+    readonly resolving: boolean
+    /** Where the forwarder listens on loopback; undefined: queries are not caught. */
+    readonly redirectTo: number | undefined
+  }
+  /** Local ports of UDP sockets that were there before the table was. */
+  readonly earlierUdpPorts: ReadonlyArray<number>
+}
+
+export interface ServerEndpoint {
+  readonly transport: "udp" | "tcp"
+  readonly address: string
+  readonly port: number
+}
+
+/** What may be reached outside the tunnel. */
+export interface Exception {
+  /** An address or a network. */
+  readonly network: string
+  /** Undefined: everything there. */
+  readonly tcpPort: number | undefined
+  /** Why it is there, for people. */
+  readonly why: string
+}
+
+export type Inbound =
+  | { readonly protocol: "tcp" | "udp"; readonly port: number }
+  | { readonly protocol: "icmp" | "all" }
+
+/**
+ * Local ports that only the DNS forwarder sends from. Below the range from which the kernel gives out ports, so that no
+ * application has one by chance; several, because a port that is hard to guess makes answers hard to forge.
+ */
+export const forwarderPorts = { first: 29110, last: 29173 } as const
+
+export const ruleset = (firewall: Firewall): string => {
+  const policy = firewall.enforced ? "drop" : "accept"
+  return [
+    `table inet ${tableName}`,
+    `delete table inet ${tableName}`,
+    `table inet ${tableName} {`,
+    "  counter refused_ipv4 { }",
+    "  counter refused_ipv6 { }",
+    `  set ${earlierSet} { type inet_service; ${elements(firewall.earlierUdpPorts.map(String))}}`,
+    ...(firewall.dns.redirectTo === undefined
+      ? []
+      : chain("dns", "type nat hook output priority -100; policy accept;", dnsRules(firewall.dns.redirectTo))),
+    ...chain("output", `type filter hook output priority 0; policy ${policy};`, outputRules(firewall)),
+    ...(firewall.enforced
+      ? [
+          ...chain("input", "type filter hook input priority 0; policy accept;", inputRules(firewall)),
+          ...chain("forward", "type filter hook forward priority 0; policy drop;", forwardRules(firewall)),
+        ]
+      : []),
+    "}",
+    "",
+  ].join("\n")
+}
+
+/** Name of the set of `earlierUdpPorts`, which a restart reads back. */
+export const earlierSet = "earlier_udp"
+
+const outputRules = (firewall: Firewall): ReadonlyArray<string> => {
+  const { tunnel, server, dns } = firewall
+  if (!firewall.enforced) return []
+  return [
+    rule(`oifname "lo"`, "accept", "inside the pod"),
+    // A caught query still shows the device that it would have left by.
+    ...(dns.redirectTo === undefined
+      ? []
+      : [
+          rule("ct status dnat ip daddr 127.0.0.0/8", "accept", "DNS queries, to the forwarder in the pod"),
+          rule("ct status dnat ip6 daddr ::1", "accept", "DNS queries over IPv6, to the forwarder in the pod"),
+        ]),
+    ...(tunnel === undefined ? [] : [rule(`oifname "${tunnel.device}"`, "accept", `into the tunnel ${tunnel.device}`)]),
+    rule(
+      "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255",
+      "accept",
+      "IPv6 neighbour discovery",
+    ),
+    // Not "established" alone: that would let go on what the application itself had opened before.
+    // What came in through the tunnel is answered through the tunnel or not at all, also when its device is gone.
+    rule(
+      `ct direction reply ct state established,related ct mark != ${tunnelMark}`,
+      "accept",
+      "answers to connections that came from outside",
+    ),
+    ...(server === undefined
+      ? []
+      : [
+          rule(
+            `${to(server.address)} ${server.transport} dport ${server.port}`,
+            "accept",
+            `to the VPN server: ${server.transport} ${server.address} port ${server.port}`,
+          ),
+        ]),
+    ...dns.resolvers.flatMap((resolver) =>
+      (["udp", "tcp"] as const).map((transport) =>
+        dns.resolving
+          ? rule(
+              `${to(resolver)} ${transport} dport 53`,
+              "accept",
+              `to the pod's resolver while the server is looked up: ${transport} ${resolver}`,
+            )
+          : rule(
+              `${to(resolver)} ${transport} sport ${portRange} ${transport} dport 53`,
+              "accept",
+              `DNS forwarder to the pod's resolver: ${transport} ${resolver}`,
+            ),
+      ),
+    ),
+    ...firewall.exceptions.map(({ network, tcpPort, why }) =>
+      rule(
+        `${to(network)}${tcpPort === undefined ? "" : ` tcp dport ${tcpPort}`}`,
+        "accept",
+        `exception ${network}${tcpPort === undefined ? "" : ` tcp port ${tcpPort}`}: ${why}`,
+      ),
+    ),
+    "meta nfproto ipv4 counter name refused_ipv4",
+    "meta nfproto ipv6 counter name refused_ipv6",
+    // A connection fails at once instead of hanging. Only towards ourselves: an answer to a forged source would leave the pod.
+    "meta l4proto tcp fib saddr type local reject with tcp reset",
+  ]
+}
+
+const inputRules = ({ tunnel, inbound, earlierUdpPorts }: Firewall): ReadonlyArray<string> => [
+  `iifname "lo" accept`,
+  ...(tunnel === undefined ? [] : [`iifname "${tunnel.device}" ct mark set ${tunnelMark}`]),
+  "ct state established,related accept",
+  ...(tunnel === undefined
+    ? []
+    : [
+        // Nobody on the pod's own network may probe for what goes through the tunnel.
+        ...tunnel.addresses.map((address) => {
+          const bare = address.split("/")[0]!
+          return rule(
+            `iifname != "${tunnel.device}" ${to(bare)}`,
+            "drop",
+            `from elsewhere to the tunnel's address ${bare}`,
+          )
+        }),
+        ...inbound.map((open) =>
+          rule(`iifname "${tunnel.device}"${inboundMatch(open)}`, "accept", `from the tunnel: ${inboundText(open)}`),
+        ),
+        rule(`iifname "${tunnel.device}"`, "drop", "new connections from the tunnel"),
+      ]),
+  // Connection tracking would take the middle of an outgoing connection for an incoming one, and its answers for replies.
+  rule(
+    "meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn",
+    "drop",
+    "TCP connections that were there before the kill switch",
+  ),
+  ...(earlierUdpPorts.length === 0
+    ? []
+    : [rule(`ct state new udp dport @${earlierSet}`, "drop", "UDP sockets that were there before the kill switch")]),
+]
+
+const forwardRules = ({ tunnel }: Firewall): ReadonlyArray<string> =>
+  tunnel === undefined
+    ? []
+    : [
+        rule(`oifname "${tunnel.device}"`, "accept", `forwarded into the tunnel ${tunnel.device}`),
+        rule(`iifname "${tunnel.device}" ct state established,related`, "accept", "answers to forwarded connections"),
+      ]
+
+const dnsRules = (port: number): ReadonlyArray<string> =>
+  (["udp", "tcp"] as const).flatMap((transport) => [
+    `${transport} sport ${portRange} ${transport} dport 53 return`,
+    rule(`${transport} dport 53`, `redirect to :${port}`, `${transport} DNS queries to whatever server`),
+  ])
+
+const chain = (name: string, head: string, rules: ReadonlyArray<string>): ReadonlyArray<string> => [
+  `  chain ${name} {`,
+  `    ${head}`,
+  ...rules.map((line) => `    ${line}`),
+  "  }",
+]
+
+/** nftables allows 128 bytes of comment. */
+const rule = (match: string, verdict: string, comment: string): string =>
+  `${match} counter ${verdict} comment "${comment.replace(/["\\\n]/g, "").slice(0, 120)}"`
+
+const to = (network: string): string => `${isIpv6(network) ? "ip6" : "ip"} daddr ${network}`
+
+const elements = (values: ReadonlyArray<string>): string =>
+  values.length === 0 ? "" : `elements = { ${values.join(", ")} } `
+
+const inboundMatch = (open: Inbound): string => {
+  switch (open.protocol) {
+    case "all":
+      return ""
+    case "icmp":
+      return " meta l4proto { icmp, ipv6-icmp }"
+    default:
+      return ` ${open.protocol} dport ${open.port}`
+  }
+}
+
+const inboundText = (open: Inbound): string =>
+  "port" in open ? `${open.protocol} port ${open.port}` : open.protocol === "all" ? "everything" : "ICMP"
+
+/** On connections that came in through the tunnel, in this network namespace only. */
+const tunnelMark = "0xc417"
+
+const portRange = `${forwarderPorts.first}-${forwarderPorts.last}`

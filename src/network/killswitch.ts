@@ -1,0 +1,88 @@
+/**
+ * The kill switch as a service: one `Firewall` value, and every change of it is the whole table anew. The table is there
+ * before the first name is resolved and stays when the program ends, however it ends.
+ */
+import { Context, Effect, Ref } from "effect"
+import { earlierSet, type Firewall, ruleset, type ServerEndpoint } from "./firewall.ts"
+import { type FirewallError, Nft, type NftObject } from "./nft.ts"
+
+export class KillSwitch extends Context.Service<
+  KillSwitch,
+  {
+    /** "none": there is no right to set one. */
+    readonly state: "on" | "off" | "none"
+    /** Opens the way to this server and closes that to the one before; to be called before a socket sends. */
+    readonly server: (endpoint: ServerEndpoint | undefined) => Effect.Effect<void, FirewallError>
+    readonly tunnel: (tunnel: Firewall["tunnel"]) => Effect.Effect<void, FirewallError>
+    /** While `lookup` runs the pod's resolvers may be asked. */
+    readonly resolving: <A, E, R>(lookup: Effect.Effect<A, E, R>) => Effect.Effect<A, E | FirewallError, R>
+    /** Packets refused since the table last changed. */
+    readonly refused: Effect.Effect<{ readonly ipv4: number; readonly ipv6: number }>
+  }
+>()("culvert/network/KillSwitch") {
+  /** Raises it. When the scope ends it stays, without the way to the server; one that refuses nothing goes. */
+  static readonly raise = Effect.fnUntraced(function* (initial: Firewall) {
+    const nft = yield* Nft
+    const before = yield* nft.read
+    const state = yield* Ref.make<Firewall>({
+      ...initial,
+      // Sockets that are there now were opened behind the present table, if there is one.
+      earlierUdpPorts: before === undefined ? initial.earlierUdpPorts : earlierPorts(before),
+    })
+    const change = (alter: (firewall: Firewall) => Firewall) =>
+      Effect.gen(function* () {
+        const present = yield* Ref.get(state)
+        const next = alter(present)
+        const text = ruleset(next)
+        if (text !== ruleset(present)) yield* nft.apply(text)
+        yield* Ref.set(state, next)
+      }).pipe(Effect.uninterruptible)
+    const open = (resolving: boolean) =>
+      // Caught queries reach the forwarder, which knows whom to ask.
+      initial.dns.redirectTo === undefined
+        ? change((firewall) => ({ ...firewall, dns: { ...firewall.dns, resolving } }))
+        : Effect.void
+
+    yield* nft.apply(ruleset(yield* Ref.get(state)))
+    yield* Effect.addFinalizer(() =>
+      Effect.ignore(
+        initial.enforced ? change((firewall) => ({ ...firewall, server: undefined, tunnel: undefined })) : nft.clear,
+      ),
+    )
+    return KillSwitch.of({
+      state: initial.enforced ? "on" : "off",
+      server: (server) => change((firewall) => ({ ...firewall, server })),
+      tunnel: (tunnel) => change((firewall) => ({ ...firewall, tunnel })),
+      resolving: (lookup) =>
+        Effect.acquireUseRelease(
+          open(true),
+          () => lookup,
+          () => Effect.ignore(open(false)),
+        ),
+      refused: Effect.map(
+        Effect.orElseSucceed(nft.read, () => undefined),
+        (objects) => ({ ipv4: counted(objects, "refused_ipv4"), ipv6: counted(objects, "refused_ipv6") }),
+      ),
+    })
+  })
+
+  /** Nothing is set and nothing refused. */
+  static readonly none = KillSwitch.of({
+    state: "none",
+    server: () => Effect.void,
+    tunnel: () => Effect.void,
+    resolving: (lookup) => lookup,
+    refused: Effect.succeed({ ipv4: 0, ipv6: 0 }),
+  })
+}
+
+const earlierPorts = (objects: ReadonlyArray<NftObject>): ReadonlyArray<number> =>
+  objects
+    .flatMap((object) => ("set" in object && object.set.name === earlierSet ? (object.set.elem ?? []) : []))
+    .filter((element) => typeof element === "number")
+
+const counted = (objects: ReadonlyArray<NftObject> | undefined, name: string): number =>
+  (objects ?? []).reduce(
+    (sum, object) => sum + ("counter" in object && object.counter.name === name ? object.counter.packets : 0),
+    0,
+  )

@@ -1,0 +1,86 @@
+/** The kernel's packet filter through nftables: `nft -f -` to change it, `nft -j` to read it. */
+import { Context, Data, Effect, Layer, Result, Runtime } from "effect"
+import { ChildProcessSpawner } from "effect/process"
+import { tableName } from "./firewall.ts"
+import { runner } from "./process.ts"
+
+export class FirewallError extends Data.TaggedError("FirewallError")<{ readonly reason: string }> {
+  override readonly [Runtime.errorExitCode] = 71
+  override get message() {
+    const hint = hints.find(({ when }) => when.test(this.reason))?.hint
+    return `the firewall cannot be set: ${this.reason}${hint === undefined ? "" : `; ${hint}`}`
+  }
+}
+
+/** Of the JSON that nft prints, what is used here. */
+export type NftObject =
+  | { readonly chain: { readonly name: string; readonly policy?: string } }
+  | { readonly rule: { readonly chain: string; readonly comment?: string; readonly expr: ReadonlyArray<unknown> } }
+  | { readonly set: { readonly name: string; readonly elem?: ReadonlyArray<unknown> } }
+  | { readonly counter: { readonly name: string; readonly packets: number; readonly bytes: number } }
+
+export class Nft extends Context.Service<
+  Nft,
+  {
+    /** One transaction: all of it or nothing. */
+    readonly apply: (ruleset: string) => Effect.Effect<void, FirewallError>
+    /** Our table, undefined when there is none. */
+    readonly read: Effect.Effect<ReadonlyArray<NftObject> | undefined, FirewallError>
+    readonly clear: Effect.Effect<void, FirewallError>
+  }
+>()("culvert/network/Nft") {
+  static readonly layer = Layer.effect(
+    Nft,
+    Effect.gen(function* () {
+      const run = runner(yield* ChildProcessSpawner.ChildProcessSpawner, "nft")
+      const nft = (args: ReadonlyArray<string>, input = "") =>
+        run(args, input).pipe(
+          Effect.mapError(() => new FirewallError({ reason: "the program nft cannot be run" })),
+          Effect.flatMap(({ code, stdout, stderr }) =>
+            code === 0 ? Effect.succeed(stdout) : Effect.fail(new FirewallError({ reason: firstComplaint(stderr) })),
+          ),
+        )
+      const apply = (ruleset: string) => Effect.asVoid(nft(["-f", "-"], ruleset))
+      return Nft.of({
+        apply,
+        read: Effect.gen(function* () {
+          const text = yield* Effect.result(nft(["-j", "list", "table", "inet", tableName]))
+          if (Result.isSuccess(text)) return parseObjects(text.success)
+          // Distinguishes "no such table" from "no nftables at all".
+          yield* nft(["-j", "list", "tables"])
+          return undefined
+        }),
+        // Adding first makes deleting succeed whether the table was there or not.
+        clear: apply(`table inet ${tableName}\ndelete table inet ${tableName}\n`),
+      })
+    }),
+  )
+}
+
+const parseObjects = (text: string): ReadonlyArray<NftObject> => {
+  const value = JSON.parse(text) as { readonly nftables?: ReadonlyArray<NftObject> }
+  return value.nftables ?? []
+}
+
+const firstComplaint = (stderr: string): string =>
+  stderr
+    .split("\n")
+    .find((line) => /error|fail|permit|denied/i.test(line))
+    ?.replace(/^.*?Error: /, "")
+    .trim() ??
+  (stderr.trim() || "nft failed")
+
+const hints: ReadonlyArray<{ readonly when: RegExp; readonly hint: string }> = [
+  {
+    when: /cannot be run/,
+    hint: "install the package nftables, or do without the kill switch with CULVERT_KILL_SWITCH=off",
+  },
+  {
+    when: /not permitted|denied/i,
+    hint: "it needs CAP_NET_ADMIN (securityContext.capabilities.add: [NET_ADMIN])",
+  },
+  {
+    when: /not supported|no such file|cache initialization|protocol/i,
+    hint: "the kernel lacks nftables (nf_tables, nft_ct, nft_fib_inet, nft_reject_inet, nft_redir): load these modules on the node, or do without the kill switch with CULVERT_KILL_SWITCH=off",
+  },
+]

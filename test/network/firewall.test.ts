@@ -1,0 +1,128 @@
+import { expect, test } from "bun:test"
+import { type Firewall, ruleset } from "../../src/network/firewall.ts"
+
+const closed: Firewall = {
+  enforced: true,
+  tunnel: undefined,
+  server: undefined,
+  exceptions: [],
+  inbound: [],
+  dns: { resolvers: [], resolving: false, redirectTo: undefined },
+  earlierUdpPorts: [],
+}
+const tunnel = { device: "tun0", addresses: ["10.8.0.2/24", "fd00:8::1000/64"] }
+
+/** The rules of a chain without counters and comments. */
+const chain = (firewall: Firewall, name: string): ReadonlyArray<string> => {
+  const text = new RegExp(`chain ${name} \\{\\n([\\s\\S]*?)\\n  \\}`).exec(ruleset(firewall))?.[1] ?? ""
+  return text
+    .split("\n")
+    .map((line) =>
+      line
+        .trim()
+        .replace(/ counter (?!name)/, " ")
+        .replace(/ comment ".*"$/, ""),
+    )
+    .slice(1)
+}
+const accepted = (firewall: Firewall) => chain(firewall, "output").filter((line) => line.endsWith("accept"))
+
+test("the table is replaced in one transaction, whether it was there or not", () => {
+  expect(ruleset(closed).split("\n").slice(0, 3)).toEqual([
+    "table inet culvert",
+    "delete table inet culvert",
+    "table inet culvert {",
+  ])
+})
+
+test("before anything is known only loopback, neighbour discovery and answers leave", () => {
+  expect(accepted(closed)).toEqual([
+    'oifname "lo" accept',
+    "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255 accept",
+    "ct direction reply ct state established,related ct mark != 0xc417 accept",
+  ])
+  expect(ruleset(closed)).toContain("type filter hook output priority 0; policy drop;")
+})
+
+test("the server is let through by address, protocol and port, and only the present one", () => {
+  const firewall: Firewall = { ...closed, server: { transport: "tcp", address: "fd00::1", port: 443 } }
+  expect(accepted(firewall).filter((line) => !accepted(closed).includes(line))).toEqual([
+    "ip6 daddr fd00::1 tcp dport 443 accept",
+  ])
+})
+
+test("exceptions: whole networks, or one port of an address", () => {
+  const firewall: Firewall = {
+    ...closed,
+    exceptions: [
+      { network: "10.244.0.0/16", tcpPort: undefined, why: "CULVERT_BYPASS" },
+      { network: "10.96.0.1", tcpPort: 443, why: "the cluster's API server" },
+    ],
+  }
+  expect(accepted(firewall).slice(-2)).toEqual([
+    "ip daddr 10.244.0.0/16 accept",
+    "ip daddr 10.96.0.1 tcp dport 443 accept",
+  ])
+})
+
+test("the pod's resolvers are open for the forwarder's ports, or for all while the server is looked up", () => {
+  const dns = { ...closed.dns, resolvers: ["10.96.0.10"] }
+  expect(accepted({ ...closed, dns }).slice(-2)).toEqual([
+    "ip daddr 10.96.0.10 udp sport 29110-29173 udp dport 53 accept",
+    "ip daddr 10.96.0.10 tcp sport 29110-29173 tcp dport 53 accept",
+  ])
+  expect(accepted({ ...closed, dns: { ...dns, resolving: true } }).slice(-2)).toEqual([
+    "ip daddr 10.96.0.10 udp dport 53 accept",
+    "ip daddr 10.96.0.10 tcp dport 53 accept",
+  ])
+})
+
+test("caught queries reach the forwarder, whose own are let go", () => {
+  const firewall: Firewall = { ...closed, dns: { ...closed.dns, redirectTo: 5300 } }
+  expect(chain(firewall, "dns")).toEqual([
+    "udp sport 29110-29173 udp dport 53 return",
+    "udp dport 53 redirect to :5300",
+    "tcp sport 29110-29173 tcp dport 53 return",
+    "tcp dport 53 redirect to :5300",
+  ])
+  expect(accepted(firewall)).toContain("ct status dnat ip daddr 127.0.0.0/8 accept")
+})
+
+test("from the tunnel only what is listed comes in; its address answers nowhere else", () => {
+  expect(chain({ ...closed, tunnel, inbound: [{ protocol: "tcp", port: 80 }, { protocol: "icmp" }] }, "input")).toEqual(
+    [
+      'iifname "lo" accept',
+      'iifname "tun0" ct mark set 0xc417',
+      "ct state established,related accept",
+      'iifname != "tun0" ip daddr 10.8.0.2 drop',
+      'iifname != "tun0" ip6 daddr fd00:8::1000 drop',
+      'iifname "tun0" tcp dport 80 accept',
+      'iifname "tun0" meta l4proto { icmp, ipv6-icmp } accept',
+      'iifname "tun0" drop',
+      "meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn drop",
+    ],
+  )
+})
+
+test("connections from before: the middle of a TCP one, and the ports of UDP sockets, do not count as incoming", () => {
+  const rules = chain({ ...closed, earlierUdpPorts: [40000, 40001] }, "input")
+  expect(rules.slice(-2)).toEqual([
+    "meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn drop",
+    "ct state new udp dport @earlier_udp drop",
+  ])
+  expect(ruleset({ ...closed, earlierUdpPorts: [40000, 40001] })).toContain("elements = { 40000, 40001 }")
+})
+
+test("switched off it refuses nothing", () => {
+  const off = ruleset({ ...closed, enforced: false, dns: { ...closed.dns, redirectTo: 5300 } })
+  expect(off).toContain("redirect to :5300")
+  expect(off).not.toMatch(/drop|reject/)
+})
+
+test("no text of a setting can end a comment or a line", () => {
+  const why = `"; accept # \n${"x".repeat(300)}`
+  const lines = ruleset({ ...closed, exceptions: [{ network: "192.0.2.1", tcpPort: undefined, why }] }).split("\n")
+  const line = lines.find((text) => text.includes("192.0.2.1"))!
+  expect(line.match(/"/g)).toHaveLength(2)
+  expect(line.length).toBeLessThan(200)
+})

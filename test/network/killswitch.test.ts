@@ -1,0 +1,95 @@
+import { expect } from "bun:test"
+import { Effect, Exit, Result, Scope } from "effect"
+import type { Firewall } from "../../src/network/firewall.ts"
+import { KillSwitch } from "../../src/network/killswitch.ts"
+import { FirewallError, Nft, type NftObject } from "../../src/network/nft.ts"
+import { it } from "../support/effect.ts"
+
+const initial: Firewall = {
+  enforced: true,
+  tunnel: undefined,
+  server: undefined,
+  exceptions: [],
+  inbound: [],
+  dns: { resolvers: ["10.96.0.10"], resolving: false, redirectTo: undefined },
+  earlierUdpPorts: [40000],
+}
+const first = { transport: "udp", address: "192.0.2.1", port: 1194 } as const
+const second = { transport: "udp", address: "192.0.2.2", port: 1194 } as const
+
+/** An nft that remembers each table it was given; "cleared" for its removal. */
+const kernel = (before: ReadonlyArray<NftObject> | undefined = undefined, refuse: RegExp = /^never$/) => {
+  const tables: Array<string> = []
+  const nft = Nft.of({
+    apply: (text) =>
+      refuse.test(text)
+        ? Effect.fail(new FirewallError({ reason: "refused" }))
+        : Effect.sync(() => void tables.push(text)),
+    read: Effect.succeed(before),
+    clear: Effect.sync(() => void tables.push("cleared")),
+  })
+  return { tables, raise: (firewall: Firewall) => KillSwitch.raise(firewall).pipe(Effect.provideService(Nft, nft)) }
+}
+
+it.effect("is up at once, follows the server, and stays when it ends, without the way to the server", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel()
+    const scope = yield* Scope.make()
+    const killSwitch = yield* raise(initial).pipe(Scope.provide(scope))
+    expect(tables).toHaveLength(1)
+    yield* killSwitch.server(first)
+    yield* killSwitch.server(first)
+    yield* killSwitch.server(second)
+    expect(tables).toHaveLength(3)
+    expect(tables[2]).toContain("192.0.2.2")
+    expect(tables[2]).not.toContain("192.0.2.1")
+    yield* Scope.close(scope, Exit.void)
+    expect(tables[3]).toContain("policy drop")
+    expect(tables[3]).not.toContain("192.0.2.2")
+  }),
+)
+
+it.effect("the resolvers are open only while a name is looked up, also when that fails", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel()
+    const killSwitch = yield* raise(initial)
+    const open = () => tables.at(-1)!.includes("while the server is looked up")
+    expect(open()).toBe(false)
+    const seen = yield* Effect.result(killSwitch.resolving(Effect.suspend(() => Effect.fail(open()))))
+    expect(Result.isFailure(seen) && seen.failure).toBe(true)
+    expect(open()).toBe(false)
+  }),
+)
+
+it.effect("a restart keeps what the table knew of earlier sockets; sockets opened behind it are no earlier ones", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel([{ set: { name: "earlier_udp", elem: [33333] } }])
+    yield* raise(initial)
+    expect(tables[0]).toContain("elements = { 33333 }")
+  }),
+)
+
+it.effect("one that refuses nothing is removed at the end", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel()
+    yield* Effect.scoped(raise({ ...initial, enforced: false }))
+    expect(tables.at(-1)).toBe("cleared")
+  }),
+)
+
+it.effect("a table that the kernel refuses is an error with the way to mend it, and the state stays", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel(undefined, /192\.0\.2\.1/)
+    const killSwitch = yield* raise(initial)
+    expect(Result.isFailure(yield* Effect.result(killSwitch.server(first)))).toBe(true)
+    yield* killSwitch.server(second)
+    expect(tables).toHaveLength(2)
+    for (const [reason, hint] of [
+      ["Could not process rule: Operation not permitted", "NET_ADMIN"],
+      ["Could not process rule: No such file or directory", "nf_tables"],
+      ["the program nft cannot be run", "install the package nftables"],
+    ] as const) {
+      expect(new FirewallError({ reason }).message).toContain(hint)
+    }
+  }),
+)
