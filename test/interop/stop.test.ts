@@ -2,11 +2,11 @@
 import { expect, test } from "bun:test"
 import { eventually } from "../support/child.ts"
 import { exitCode, subject } from "../support/culvert.ts"
-import { networkState } from "../support/lab.ts"
+import { networkState, outer } from "../support/lab.ts"
 import type { ServerOptions } from "../support/openvpn.ts"
 import { useBench } from "./bench.ts"
 
-const bench = useBench()
+const bench = useBench({ defaultRoute: true })
 const push = ["route 10.77.0.0 255.255.255.0", "route-ipv6 fd77::/64"]
 
 /** By the control channel or as OCC message, or the end of the TCP stream. */
@@ -37,6 +37,52 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     })
   }
 }
+
+// A device that goes takes its addresses and routes along. These two tests are about what it does not take.
+
+test("redirect-gateway: the routes around the tunnel are undone", async () => {
+  const { lab } = bench
+  const options: ServerOptions = { push: ["redirect-gateway def1 ipv6"] }
+  const before = await networkState(lab.client)
+  await using _server = await bench.serve(options)
+  await using client = bench.connect(options)
+  await client.ready()
+  await bench.carriesTraffic()
+  // Everything goes into the tunnel but the tunnel itself.
+  for (const address of ["198.51.100.1", "203.0.113.1", "2001:db8::1"]) {
+    expect(await lab.client.succeed(["ip", "route", "get", address])).toContain("dev tun0")
+  }
+  expect(await lab.client.succeed(["ip", "route", "get", outer.server.ipv4])).toContain("dev outer")
+  expect((await client.stop()).code).toBe(exitCode.stopped)
+  expect(await networkState(lab.client)).toBe(before)
+})
+
+test("a persistent device keeps nothing of ours", async () => {
+  const { lab } = bench
+  await lab.client.succeed("ip tuntap add mode tun name tun9".split(" "))
+  try {
+    const addresses = () => lab.client.succeed("ip -o address show dev tun9 scope global".split(" "))
+    const routes = async () => {
+      const families = await Promise.all(
+        ["-4", "-6"].map((family) => lab.client.succeed(["ip", family, ..."route show table all dev tun9".split(" ")])),
+      )
+      // The kernel's own, which come and go with the state of the link.
+      const lines = families.join("").split("\n")
+      return lines.filter((line) => line !== "" && !/fe80::|ff00::/.test(line)).join("\n")
+    }
+    await using _server = await bench.serve({ push })
+    await using client = bench.connect({}, { device: "tun9" })
+    await client.ready()
+    await bench.carriesTraffic()
+    expect(await addresses()).toContain("10.66.0.2/24")
+    expect(await routes()).toContain("10.77.0.0/24")
+    expect((await client.stop()).code).toBe(exitCode.stopped)
+    expect(await addresses()).toBe("")
+    expect(await routes()).toBe("")
+  } finally {
+    await lab.client.succeed("ip tuntap delete mode tun name tun9".split(" "))
+  }
+})
 
 test("an old server is told by an OCC message in the data channel", async () => {
   const options: ServerOptions = { readsClientAs: "data-v2" }

@@ -1,20 +1,14 @@
 /** Both ways to a tun device, and what is said when there is none. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { join } from "node:path"
-import { exitCode, subject } from "../support/culvert.ts"
+import { exitCode, project, subject } from "../support/culvert.ts"
 import { networkState } from "../support/lab.ts"
+import { after, unprivileged } from "../support/unprivileged.ts"
 import { testCulvert, useBench } from "./bench.ts"
 
 const bench = useBench()
 
-/** Runs what follows after `script`, in the mount namespace that `ip netns exec` made: nothing outside sees the mounts. */
-const after = (script: string) => ["sh", "-c", `${script} && exec "$@"`, "sh"]
-
-/** An ordinary user without any capability, and none to regain. */
-const unprivileged = [
-  ...["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"],
-  ...["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"],
-]
+const nobody = unprivileged(project)
 
 /** Here /dev/net/tun is for root only; elsewhere its mode is 0666. */
 function deviceForEverybody(): ReadonlyArray<string> {
@@ -43,11 +37,7 @@ describe("preallocated by the administrator, used without any capability", () =>
     await using _server = await bench.serve()
     // The real client would run `ip` for the addresses and give up.
     const lines = subject === "openvpn" ? ["ifconfig-noexec", "route-noexec"] : []
-    await using client = bench.connect(
-      {},
-      { device: "tun5", lines },
-      { wrapper: [...deviceForEverybody(), ...unprivileged] },
-    )
+    await using client = bench.connect({}, { device: "tun5", lines }, { wrapper: [...deviceForEverybody(), ...nobody] })
     await client.ready()
     await bench.carriesTraffic()
     if (subject === "culvert") {
@@ -79,14 +69,14 @@ describe("a host without what is needed: status 71 and one message with the fix"
   })
 
   testCulvert("no CAP_NET_ADMIN", async () => {
-    await using client = bench.connect({}, {}, { wrapper: [...deviceForEverybody(), ...unprivileged] })
+    await using client = bench.connect({}, {}, { wrapper: [...deviceForEverybody(), ...nobody] })
     expect(await client.child.exited()).toBe(exitCode.hostRefused)
     expect(client.child.output).toMatch(/NET_ADMIN/)
     expect(client.child.output).not.toMatch(/^\s+at /m)
   })
 
   testCulvert("a device node that may not be opened", async () => {
-    await using client = bench.connect({}, {}, { wrapper: unprivileged })
+    await using client = bench.connect({}, {}, { wrapper: nobody })
     expect(await client.child.exited()).toBe(exitCode.hostRefused)
     expect(client.child.output).toMatch(/\/dev\/net\/tun/)
   })

@@ -40,9 +40,13 @@ export async function succeed(command: ReadonlyArray<string>, options: ChildOpti
   return stdout
 }
 
+/** Thrown by a probe of `eventually`: waiting longer makes no sense. */
+export class Hopeless extends Error {}
+
 /**
  * Waits until `probe` gives something that is neither undefined nor false and returns it.
- * A probe that throws counts as "not yet"; its error is told when the deadline (milliseconds) passes.
+ * A probe that throws counts as "not yet", unless it throws `Hopeless`; its error is told when the deadline (milliseconds)
+ * passes.
  */
 export async function eventually<A>(
   deadline: number,
@@ -57,6 +61,7 @@ export async function eventually<A>(
       if (value !== undefined && value !== false) return value
       reason = ""
     } catch (error) {
+      if (error instanceof Hopeless) throw error
       reason = `: ${error instanceof Error ? error.message : String(error)}`
     }
     if (performance.now() > end) throw new Error(`${what}: not within ${deadline} ms${reason}`)
@@ -109,23 +114,20 @@ export class Child implements AsyncDisposable {
 
   /** The first line from index `since` that `matches`; fails when the process ends before. */
   async line(matches: RegExp, deadline = 20_000, since = 0): Promise<string> {
-    const found = await eventually(deadline, `${this.name}: ${matches}`, async () => {
-      const ended = !this.running
-      if (ended) await this.#drained
-      const line = this.lines.slice(since).find((text) => matches.test(text))
-      return line ?? (ended ? endedEarly : undefined)
-    }).catch((error: Error) => {
-      throw new Error(`${error.message}\n${this.tail()}`)
-    })
-    if (found === endedEarly) throw new Error(`${this.name} ended before ${matches}:\n${this.tail()}`)
-    return found as string
+    return this.#explain(
+      eventually(deadline, `${this.name}: ${matches}`, async () => {
+        const ended = !this.running
+        if (ended) await this.#drained
+        const line = this.lines.slice(since).find((text) => matches.test(text))
+        if (line === undefined && ended) throw new Hopeless(`${this.name} ended before ${matches}`)
+        return line
+      }),
+    )
   }
 
   /** The exit status; a process ended by a signal has 128 + its number. */
   async exited(deadline = 20_000): Promise<number> {
-    await eventually(deadline, `${this.name} exits`, () => !this.running).catch((error: Error) => {
-      throw new Error(`${error.message}\n${this.tail()}`)
-    })
+    await this.#explain(eventually(deadline, `${this.name} exits`, () => !this.running))
     const code = await this.#process.exited
     await this.#drained
     return code
@@ -147,6 +149,13 @@ export class Child implements AsyncDisposable {
     await this.stop()
   }
 
+  /** Adds what the process said last to the error. */
+  async #explain<A>(waiting: Promise<A>): Promise<A> {
+    return waiting.catch((error: Error) => {
+      throw new Error(`${error.message}\n${this.tail()}`)
+    })
+  }
+
   async #collect(stream: ReadableStream<Uint8Array>): Promise<void> {
     const decoder = new TextDecoder()
     let rest = ""
@@ -160,4 +169,3 @@ export class Child implements AsyncDisposable {
 }
 
 const pollInterval = 20
-const endedEarly = Symbol("ended")

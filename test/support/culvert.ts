@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { type Child, eventually } from "./child.ts"
+import { type Child, eventually, Hopeless } from "./child.ts"
 import type { Lab } from "./lab.ts"
 
 export const subject: "culvert" | "openvpn" = process.env.LAB_SUBJECT === "openvpn" ? "openvpn" : "culvert"
@@ -96,7 +96,7 @@ export class Client implements AsyncDisposable {
     return eventually(deadline, `event ${name}, ${count} times`, () => {
       const ended = !this.child.running
       const event = this.events(name)[count - 1]
-      if (event === undefined && ended) throw new Error("the client ended")
+      if (event === undefined && ended) throw new Hopeless("the client ended")
       return event
     }).catch((error: Error) => {
       throw new Error(`${error.message}\n${this.child.tail()}`)
@@ -110,11 +110,14 @@ export class Client implements AsyncDisposable {
   }
 
   async becomes(path: string, status: number, deadline = 20_000): Promise<void> {
-    await eventually(deadline, `${path} answers ${status}`, async () => (await this.probe(path)) === status).catch(
-      (error: Error) => {
-        throw new Error(`${error.message}\n${this.child.tail()}`)
-      },
-    )
+    await eventually(deadline, `${path} answers ${status}`, async () => {
+      const ended = !this.child.running
+      if ((await this.probe(path)) === status) return true
+      if (ended) throw new Hopeless("the client ended")
+      return false
+    }).catch((error: Error) => {
+      throw new Error(`${error.message}\n${this.child.tail()}`)
+    })
   }
 
   async status(): Promise<Status> {
