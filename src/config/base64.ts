@@ -21,6 +21,20 @@ export const decodeBase64 = (text: string): Uint8Array | undefined => {
   return bytes
 }
 
+export const encodeBase64 = (bytes: Uint8Array): string => {
+  let text = ""
+  for (let index = 0; index < bytes.length; index += 3) {
+    const [a = 0, b, c] = bytes.subarray(index, index + 3)
+    const bits = (a << 16) | ((b ?? 0) << 8) | (c ?? 0)
+    text += alphabet[bits >> 18]! + alphabet[(bits >> 12) & 63]!
+    text += b === undefined ? "=" : alphabet[(bits >> 6) & 63]!
+    text += c === undefined ? "=" : alphabet[bits & 63]!
+  }
+  return text
+}
+
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
 const sextet = (code: number): number => {
   if (code >= 0x41 && code <= 0x5a) return code - 0x41
   if (code >= 0x61 && code <= 0x7a) return code - 0x61 + 26

@@ -1,5 +1,16 @@
 /** Names of data-channel ciphers and digests, as OpenVPN 2.6 with OpenSSL knows them. Case does not matter. */
-import type { DataCipher, DigestName } from "./profile.ts"
+import type { CbcCipher, DataCipher, DigestName } from "./profile.ts"
+
+/** Every cipher that the format can name; `pending`: not supported by the data channel yet. */
+const dataCiphers: Readonly<Record<DataCipher, { readonly pending: boolean }>> = {
+  "AES-256-GCM": { pending: false },
+  "AES-192-GCM": { pending: true },
+  "AES-128-GCM": { pending: false },
+  "CHACHA20-POLY1305": { pending: false },
+  "AES-256-CBC": { pending: true },
+  "AES-192-CBC": { pending: true },
+  "AES-128-CBC": { pending: true },
+}
 
 export const defaultDataCiphers = [
   "AES-256-GCM",
@@ -15,18 +26,29 @@ export type CipherEntry =
   | { readonly tag: "unknown"; readonly name: string; readonly optional: boolean }
 
 /** The entries of a colon-separated list, `DEFAULT` expanded. */
-export const cipherEntries = (list: string): ReadonlyArray<CipherEntry> =>
+export const cipherEntries = (list: string, acceptsPending: boolean): ReadonlyArray<CipherEntry> =>
   list.split(":").flatMap((word): ReadonlyArray<CipherEntry> => {
     const optional = word.startsWith("?")
     const name = (optional ? word.slice(1) : word).toUpperCase()
     if (name === "DEFAULT") return defaultDataCiphers.map((cipher) => ({ tag: "offered", cipher }))
-    const cipher = dataCipher(name)
+    const cipher = dataCipher(name, acceptsPending)
     if (cipher !== undefined) return [{ tag: "offered", cipher }]
     return [isKnown(name) ? { tag: "unsupported", name } : { tag: "unknown", name, optional }]
   })
 
-export const dataCipher = (name: string): DataCipher | undefined =>
-  defaultDataCiphers.find((cipher) => cipher === name.toUpperCase())
+export const dataCipher = (name: string, acceptsPending: boolean): DataCipher | undefined => {
+  const upper = name.toUpperCase()
+  return isDataCipher(upper) && (acceptsPending || !dataCiphers[upper].pending) ? upper : undefined
+}
+
+export const cbcCipher = (name: string): CbcCipher | undefined => {
+  const upper = name.toUpperCase()
+  return isDataCipher(upper) && isCbc(upper) ? upper : undefined
+}
+
+const isDataCipher = (name: string): name is DataCipher => Object.hasOwn(dataCiphers, name)
+
+const isCbc = (cipher: DataCipher): cipher is CbcCipher => cipher.endsWith("-CBC")
 
 /** Also by OpenSSL's old names, such as RSA-SHA256. */
 export const digest = (name: string): DigestName | undefined => {

@@ -1,12 +1,13 @@
 /** The content of directives that name a file or carry a block: read, checked, and reported at the place it came from. */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import { decodeBase64 } from "./base64.ts"
 import { type Diagnostics, quote } from "./diagnostic.ts"
 import { rowOf } from "./directives.ts"
 import type { Position } from "./lexer.ts"
-import { type Flaw, readCertificates, readPrivateKey } from "./pem.ts"
+import { type Flaw, isOneSequence, readCertificates, readPrivateKey, readRevocations } from "./pem.ts"
 import { type Setting, type Settings, standsForBlock } from "./settings.ts"
-import { readStaticKey } from "./static-key.ts"
+import { type ClientKey, readClientKey, readStaticKey } from "./static-key.ts"
 
 /** A file that a configuration names. */
 export interface FileNeed extends Position {
@@ -19,6 +20,17 @@ export interface FileNeed extends Position {
 
 /** Gives the bytes of a file, or why it cannot be read ("no such file"). */
 export type ReadFile = (need: FileNeed) => Result.Result<Uint8Array, string>
+
+export interface GivenLogin {
+  readonly username: string
+  readonly password: Redacted.Redacted<string> | undefined
+}
+
+/** A file as text and as bytes, or the lines of a block. */
+interface Found {
+  readonly lines: ReadonlyArray<string>
+  readonly bytes: Uint8Array | undefined
+}
 
 export class Contents {
   readonly #read: ReadFile
@@ -35,30 +47,52 @@ export class Contents {
 
   /** PEM certificates, as text; undefined after a complaint. */
   certificates(setting: Setting, settings: Settings): string | undefined {
-    return this.#checked(setting, settings, readCertificates)
+    return this.#checked(setting, settings, ({ lines }) => readCertificates(lines))
   }
 
   privateKey(setting: Setting, settings: Settings): { readonly pem: string; readonly encrypted: boolean } | undefined {
-    return this.#checked(setting, settings, readPrivateKey)
+    return this.#checked(setting, settings, ({ lines }) => readPrivateKey(lines))
   }
 
   staticKey(setting: Setting, settings: Settings): Redacted.Redacted<Uint8Array> | undefined {
-    const key = this.#checked(setting, settings, readStaticKey)
+    const key = this.#checked(setting, settings, ({ lines }) => readStaticKey(lines))
     return key === undefined ? undefined : Redacted.make(key)
   }
 
-  credentials(
-    setting: Setting,
-    settings: Settings,
-  ): { readonly username: string; readonly password: string } | undefined {
-    return this.#checked(setting, settings, readCredentials)
+  /** The key of `tls-crypt-v2`, and the same as only the server can read it. */
+  clientKey(setting: Setting, settings: Settings): ClientKey | undefined {
+    return this.#checked(setting, settings, ({ lines }) => readClientKey(lines))
   }
 
-  #checked<A>(
-    named: Setting,
-    settings: Settings,
-    check: (lines: ReadonlyArray<string>) => Result.Result<A, Flaw>,
-  ): A | undefined {
+  /** A revocation list or several, as PEM. */
+  revocations(setting: Setting, settings: Settings): string | undefined {
+    return this.#checked(setting, settings, ({ lines }) => readRevocations(lines))
+  }
+
+  /** DER. */
+  pkcs12(setting: Setting, settings: Settings): Redacted.Redacted<Uint8Array> | undefined {
+    return this.#checked(setting, settings, readPkcs12)
+  }
+
+  passphrase(setting: Setting, settings: Settings): Redacted.Redacted<string> | undefined {
+    return this.#checked(setting, settings, ({ lines: [first = ""] }) =>
+      first === ""
+        ? Result.fail({ line: 0, message: "the passphrase is missing" })
+        : Result.succeed(Redacted.make(first)),
+    )
+  }
+
+  /** User name and, unless it is left to be asked for, password. */
+  login(setting: Setting, settings: Settings): GivenLogin | undefined {
+    return this.#checked(setting, settings, readLogin)
+  }
+
+  /** The path that a word of the file means; still relative to the configuration file when it is relative. */
+  pathOf(path: string): string {
+    return join(this.#directory, path)
+  }
+
+  #checked<A>(named: Setting, settings: Settings, check: (found: Found) => Result.Result<A, Flaw>): A | undefined {
     const setting = standsForBlock(named)
       ? settings.all(named.name).findLast((other) => other.content?.tag === "inline")
       : named
@@ -71,22 +105,22 @@ export class Contents {
     return this.#found.get(setting) as A | undefined
   }
 
-  #find<A>(setting: Setting, check: (lines: ReadonlyArray<string>) => Result.Result<A, Flaw>): A | undefined {
-    const lines = this.#fetch(setting)
-    if (lines === undefined) return undefined
-    const checked = check(lines)
+  #find<A>(setting: Setting, check: (found: Found) => Result.Result<A, Flaw>): A | undefined {
+    const found = this.#fetch(setting)
+    if (found === undefined) return undefined
+    const checked = check(found)
     if (Result.isSuccess(checked)) return checked.success
     this.#reportFlaw(setting, checked.failure)
     return undefined
   }
 
-  #fetch(setting: Setting): ReadonlyArray<string> | undefined {
+  #fetch(setting: Setting): Found | undefined {
     const { content, name } = setting
-    if (content?.tag === "inline") return content.block.lines
+    if (content?.tag === "inline") return { lines: content.block.lines, bytes: undefined }
     if (content === undefined) return undefined
     const at = content.path
     const maximumBytes = rowOf(name).content?.maximumBytes ?? 0
-    const path = join(this.#directory, at.text)
+    const path = this.pathOf(at.text)
     const bytes = this.#read({ path, directive: name, line: at.line, column: at.column, maximumBytes })
     const complaint = Result.isFailure(bytes)
       ? bytes.failure
@@ -95,7 +129,7 @@ export class Contents {
         : undefined
     if (complaint !== undefined) this.#report.error(at, `${name}: cannot read ${quote(path)}: ${complaint}`)
     if (complaint !== undefined || Result.isFailure(bytes)) return undefined
-    return new TextDecoder().decode(bytes.success).split(/\r?\n/)
+    return { lines: new TextDecoder().decode(bytes.success).split(/\r?\n/), bytes: bytes.success }
   }
 
   #reportFlaw({ name, content, line, column }: Setting, flaw: Flaw): void {
@@ -117,25 +151,27 @@ export class Contents {
   }
 }
 
-/** The path that a directive of this name and word means. */
 const join = (directory: string | undefined, path: string): string =>
   directory === undefined || path.startsWith("/") ? path : `${directory.replace(/\/$/, "")}/${path}`
 
 /** The first line is the user name, the second the password; blanks inside and at their ends belong to them. */
-const readCredentials = (
-  lines: ReadonlyArray<string>,
-): Result.Result<{ readonly username: string; readonly password: string }, Flaw> => {
-  const [username = "", password = ""] = lines
+const readLogin = ({ lines: [username = "", password = ""] }: Found): Result.Result<GivenLogin, Flaw> => {
   if (username === "")
     return Result.fail({ line: 0, message: "the user name is missing: it is expected on the first line" })
-  if (password === "")
-    return Result.fail({ line: 1, message: "the password is missing: it is expected on the second line" })
   for (const [line, word] of [username, password].entries()) {
     if (word.length > maximumCredentialLength)
       return Result.fail({ line, message: `the line is longer than ${maximumCredentialLength} characters` })
     if (/[\0-\x1f\x7f\ufffd]/.test(word)) return Result.fail({ line, message: "the line is not printable UTF-8 text" })
   }
-  return Result.succeed({ username, password })
+  return Result.succeed({ username, password: password === "" ? undefined : Redacted.make(password) })
+}
+
+/** In a block it is base64; in a file DER as a rule, and base64 when it is text. */
+const readPkcs12 = ({ lines, bytes }: Found): Result.Result<Redacted.Redacted<Uint8Array>, Flaw> => {
+  const isText = bytes === undefined || bytes[0] !== 0x30 || !isOneSequence(bytes)
+  const der = isText ? decodeBase64(lines.map((line) => line.trim()).join("")) : bytes
+  if (der !== undefined && isOneSequence(der)) return Result.succeed(Redacted.make(der))
+  return Result.fail({ line: 0, message: der === undefined ? "it is not base64" : "it is not a PKCS#12 file" })
 }
 
 /** OpenVPN's USER_PASS_LEN. */

@@ -24,12 +24,15 @@ export const formatDiagnostic = (diagnostic: Diagnostic): string => {
 
 /** Gathers the diagnostics of one file. The same one twice is kept once. */
 export class Diagnostics {
+  /** Whether directives that Culvert does not honour yet are taken like any other. */
+  readonly acceptsPending: boolean
   readonly #file: string
   readonly #seen = new Map<string, Diagnostic>()
   #errorCount = 0
 
-  constructor(file: string) {
+  constructor(file: string, acceptsPending = false) {
     this.#file = file
+    this.acceptsPending = acceptsPending
   }
 
   error(at: Position, message: string, hint?: string): void {
@@ -42,6 +45,11 @@ export class Diagnostics {
 
   info(at: Position, message: string, hint?: string): void {
     this.#add("info", at, message, hint)
+  }
+
+  /** What Culvert understands and does not do yet. */
+  pending(at: Position, message: string, hint?: string): void {
+    if (!this.acceptsPending) this.error(at, message, hint)
   }
 
   get hasErrors(): boolean {

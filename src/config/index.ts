@@ -4,7 +4,7 @@
  */
 export type { FileNeed, ReadFile } from "./content.ts"
 export { type Diagnostic, formatDiagnostic } from "./diagnostic.ts"
-export { needs, type Parsed, parse } from "./parse.ts"
+export { needs, type Parsed, type ParseOptions, parse } from "./parse.ts"
 export { print } from "./print.ts"
 export * from "./profile.ts"
 export { Pushed, type PushPolicy, type PushRead, readPush } from "./push.ts"

@@ -1,6 +1,7 @@
 /** Settings that a file and a push have in common: what they say about the network and about keepalive. */
 import { ipv4Network, ipv6Network, isIpv4, parseIpv6, prefixOfNetmask } from "./address.ts"
 import { type Diagnostics, quote } from "./diagnostic.ts"
+import { dnsOptions } from "./dns.ts"
 import type { KeepaliveOptions, NetworkOptions, RedirectFlag, Route } from "./profile.ts"
 import type { Setting, Settings } from "./settings.ts"
 
@@ -21,13 +22,18 @@ export const networkOptions = (settings: Settings, names: boolean, report: Diagn
       remote: ifconfigIpv6[1],
     },
     routeGateway: routeGateway(settings, names, report),
+    routeIpv6Gateway: settings.last("route-ipv6-gateway")?.values[0],
     routeMetric: settings.last("route-metric")?.values[0],
     routes: settings.all("route").flatMap((setting) => route(setting, names, report)),
     routesIpv6: settings.all("route-ipv6").flatMap((setting) => routeIpv6(setting, report)),
     redirectGateway: flagsOf(settings.all("redirect-gateway")),
     redirectPrivate: flagsOf(settings.all("redirect-private")),
     blockIpv6: settings.has("block-ipv6"),
+    clientNat: settings
+      .all("client-nat")
+      .map(({ values: [kind, network, prefix, alias] }) => ({ kind, network, prefix, alias })),
     dhcpOptions: settings.all("dhcp-option").flatMap((setting) => dhcpOption(setting, report)),
+    dns: dnsOptions(settings.all("dns"), report),
   }
 }
 

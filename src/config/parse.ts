@@ -14,15 +14,21 @@ export interface Parsed {
   readonly notes: ReadonlyArray<Diagnostic>
 }
 
-/**
- * `file` is the name that diagnostics carry; `read` is called for each file that the configuration names, in the order in which
- * they are needed. A failure holds every diagnostic of the file (warnings and infos too), at least one of them an error.
- */
-export const parse = (
-  text: string,
-  options: { readonly file: string; readonly read: ReadFile },
-): Result.Result<Parsed, ReadonlyArray<Diagnostic>> => {
-  const report = new Diagnostics(options.file)
+export interface ParseOptions {
+  /** The name that diagnostics carry. */
+  readonly file: string
+  /** Called for each file that the configuration names, in the order in which they are needed. */
+  readonly read: ReadFile
+  /**
+   * Directives that Culvert reads but does not honour yet are errors of the file, so that no tunnel is weaker than it says. A
+   * program that has its own use for the profile takes them: "accept".
+   */
+  readonly pending?: "refuse" | "accept"
+}
+
+/** A failure holds every diagnostic of the file (warnings and infos too), at least one of them an error. */
+export const parse = (text: string, options: ParseOptions): Result.Result<Parsed, ReadonlyArray<Diagnostic>> => {
+  const report = new Diagnostics(options.file, options.pending === "accept")
   const lexed = lex(text)
   for (const error of lexed.errors) report.error(error, error.message, error.hint)
   const settings = readSettings(lexed.statements, "file", report)

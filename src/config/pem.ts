@@ -3,7 +3,7 @@
  * ASN.1 sequence. Whether they make a certificate is for OpenSSL to say.
  */
 import * as Result from "effect/Result"
-import { decodeBase64 } from "./base64.ts"
+import { decodeBase64, encodeBase64 } from "./base64.ts"
 
 /** What is wrong with the content of a file or block. Never quotes it. */
 export interface Flaw {
@@ -19,6 +19,13 @@ export const readCertificates = (lines: ReadonlyArray<string>): Result.Result<st
     const certificates = sections.filter((section) => certificateLabels.includes(section.label))
     if (certificates.length > 0) return Result.succeed(textOf(certificates))
     return Result.fail(nothingFound("certificate", sections))
+  })
+
+/** All revocation lists in the text, in the same way. */
+export const readRevocations = (lines: ReadonlyArray<string>): Result.Result<string, Flaw> =>
+  Result.flatMap(readSections(lines), (sections) => {
+    const lists = sections.filter((section) => section.label === "X509 CRL")
+    return lists.length > 0 ? Result.succeed(textOf(lists)) : Result.fail(nothingFound("revocation list", sections))
   })
 
 /** The one private key in the text, as PEM. */
@@ -45,11 +52,28 @@ interface Section {
   readonly body: ReadonlyArray<string>
 }
 
+/** The bytes of the one section with this label. */
+export const readSection = (
+  lines: ReadonlyArray<string>,
+  label: string,
+): Result.Result<{ readonly line: number; readonly bytes: Uint8Array }, Flaw> =>
+  Result.flatMap(readSections(lines), (sections) => {
+    const found = sections.find((section) => section.label === label)
+    if (found === undefined) return Result.fail(nothingFound(label, sections))
+    return Result.succeed({ line: found.line, bytes: decodeBase64(found.body.join("")) ?? new Uint8Array() })
+  })
+
+export const writeSection = (label: string, bytes: Uint8Array): ReadonlyArray<string> => [
+  `-----BEGIN ${label}-----`,
+  ...(encodeBase64(bytes).match(/.{1,64}/g) ?? []),
+  `-----END ${label}-----`,
+]
+
 const readSections = (lines: ReadonlyArray<string>): Result.Result<ReadonlyArray<Section>, Flaw> => {
   const sections: Array<Section> = []
   let index = 0
   while (index < lines.length) {
-    const label = /^-----BEGIN ([A-Z0-9 ]{1,64})-----$/.exec(lines[index]!.trim())?.[1]
+    const label = /^-----BEGIN ([A-Za-z0-9 -]{1,64})-----$/.exec(lines[index]!.trim())?.[1]
     const line = index++
     if (label === undefined) continue
     const end = `-----END ${label}-----`
@@ -97,7 +121,7 @@ const nothingFound = (wanted: string, sections: ReadonlyArray<Section>): Flaw =>
 const isHeader = (line: string): boolean => line.includes(":") || line.endsWith(",")
 
 /** DER: the tag SEQUENCE and a length that ends where the bytes end. */
-const isOneSequence = (bytes: Uint8Array): boolean => {
+export const isOneSequence = (bytes: Uint8Array): boolean => {
   const [tag, first] = bytes
   if (tag !== 0x30 || first === undefined) return false
   if (first < 0x80) return bytes.length === 2 + first
@@ -109,4 +133,4 @@ const isOneSequence = (bytes: Uint8Array): boolean => {
 
 const certificateLabels = ["CERTIFICATE", "X509 CERTIFICATE"]
 /** Ends of the labels whose content is one ASN.1 sequence. */
-const asn1Labels = ["CERTIFICATE", "PRIVATE KEY"]
+const asn1Labels = ["CERTIFICATE", "PRIVATE KEY", "X509 CRL"]

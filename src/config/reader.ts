@@ -6,7 +6,7 @@ import * as Result from "effect/Result"
 import { type Diagnostics, quote } from "./diagnostic.ts"
 import { type DirectiveName, directives, isDirective, rowOf } from "./directives.ts"
 import { lexLines, type Statement, splitWords, type Word } from "./lexer.ts"
-import { type Parameters, type Row, syntaxOf } from "./row.ts"
+import { type Parameters, type Pending, type Row, syntaxOf } from "./row.ts"
 import { type Setting, Settings, standsForBlock } from "./settings.ts"
 import { nearest } from "./spelling.ts"
 
@@ -33,12 +33,13 @@ export const readSettings = (
     if (row === undefined) continue
     const name = canonicalName(statement.name.text as DirectiveName, row)
     settings.mention(name)
-    if (row.status.tag === "refused" && !(place === "push" && row.readWhenPushed)) {
+    if (row.status.tag === "refused") {
       report.error(statement.name, `${quoteName(statement)} is refused: ${row.status.because}`, row.status.hint)
       continue
     }
+    if (row.pending !== undefined && !reportPending(statement, row, row.pending, place, report)) continue
     for (const setting of readStatement(statement, name, row, report, tolerance)) {
-      if (row.status.tag === "ignored" && !(place === "push" && row.readWhenPushed)) {
+      if (row.status.tag === "ignored") {
         const message = `${quoteName(statement)} has no effect here: ${row.status.because}`
         if (row.status.loud) report.warning(statement.name, message)
         else report.info(statement.name, message)
@@ -49,6 +50,28 @@ export const readSettings = (
   }
   if (place !== "push") reportRepetitions(settings, report)
   return settings
+}
+
+/** Whether the statement is to be read. */
+const reportPending = (
+  statement: Statement,
+  row: Row,
+  { outcome, because, hint, loud }: Pending,
+  place: Place,
+  report: Diagnostics,
+): boolean => {
+  if (place === "push") {
+    if (outcome === "ignored" || row.readWhenPushed || report.acceptsPending) return true
+    report.error(statement.name, `${quoteName(statement)} is skipped: ${because}`)
+    return false
+  }
+  if (outcome === "refused") report.pending(statement.name, `${quoteName(statement)} is refused: ${because}`, hint)
+  else if (!report.acceptsPending) {
+    const message = `${quoteName(statement)} has no effect here: ${because}`
+    if (loud) report.warning(statement.name, message)
+    else report.info(statement.name, message)
+  }
+  return true
 }
 
 /** What a file says about directives that it expects to be unknown. */
@@ -121,7 +144,7 @@ const readStatement = (
 ): ReadonlyArray<Setting> => {
   const { block, words } = statement
   const { line, column } = statement.name
-  const base = { name, line, column: block === undefined ? column : column - 1, inner: undefined }
+  const base = { name, line, column: block === undefined ? column : column - 1, inBlock: false, inner: undefined }
   if (block === undefined) {
     const first = row.content === undefined ? undefined : words[0]
     if (row.content !== undefined && first === undefined && !row.content.optional) {
@@ -154,7 +177,7 @@ const readStatement = (
     }
     if (split.success.length === 0) return []
     const values = readWords(statement, split.success, row, report)
-    return values === undefined ? [] : [{ ...base, line: at, column: 1, values, content: undefined }]
+    return values === undefined ? [] : [{ ...base, line: at, column: 1, inBlock: true, values, content: undefined }]
   })
 }
 

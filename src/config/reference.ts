@@ -52,7 +52,9 @@ const defaultOf = ({ default: values, otherwise, takes }: Row): string => {
 
 const outcome = (row: Row): string => `${outcomeInFile(row)}${row.readWhenPushed ? "; a push is read" : ""}`
 
-const outcomeInFile = ({ status }: Row): string => {
+const outcomeInFile = ({ status, pending }: Row): string => {
+  if (pending !== undefined)
+    return `${pending.outcome === "refused" ? "refused" : "no effect"}: ${cell(pending.because)}`
   switch (status.tag) {
     case "honoured":
       return "honoured"

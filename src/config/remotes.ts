@@ -2,6 +2,7 @@
 import type { Contents } from "./content.ts"
 import type { Diagnostics } from "./diagnostic.ts"
 import type { ControlWrapping, Remote } from "./profile.ts"
+import { proxyOf } from "./proxy.ts"
 import { type Setting, Settings } from "./settings.ts"
 
 /** At least one, or none after a complaint. */
@@ -15,7 +16,9 @@ export const remotesOf = (
   const lines = settings.all("remote")
   const remotes =
     blocks.length === 0
-      ? lines.map((remote) => build(remote, settings, wrappingOf(settings, new Settings(), contents, report), report))
+      ? lines.map((remote) =>
+          build(remote, settings, wrappingOf(settings, new Settings(), contents, report), contents, report),
+        )
       : blocks.flatMap((block) => fromBlock(block, settings, contents, report))
   if (blocks.length > 0) {
     for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
@@ -47,13 +50,15 @@ const fromBlock = (
     if (!inner.mentions("remote")) report.error(block, `the <connection> block has no "remote"`)
     return []
   }
-  return [build(remote, inner.within(settings, block.line), wrappingOf(settings, inner, contents, report), report)]
+  const wrapping = wrappingOf(settings, inner, contents, report)
+  return [build(remote, inner.within(settings, block.line), wrapping, contents, report)]
 }
 
 const build = (
   { values: [host, port, protocol] }: Setting<readonly [string, number?, Protocol?]>,
   scope: Settings,
   controlWrapping: ControlWrapping,
+  contents: Contents,
   report: Diagnostics,
 ): Remote => {
   const written = protocol ?? scope.values("proto")[0]
@@ -65,6 +70,7 @@ const build = (
     port: port ?? scope.lastOf("port", "rport")?.values[0] ?? scope.values("port")[0],
     transport,
     family: written.includes("4") ? "ipv4" : written.includes("6") ? "ipv6" : "any",
+    proxy: proxyOf(scope, contents, transport, report),
     local: localOf(scope),
     float: scope.has("float"),
     connectTimeout: scope.values("server-poll-timeout")[0],
@@ -73,6 +79,7 @@ const build = (
     controlWrapping,
     tunMtu,
     mssfix: mssfixOf(scope, tunMtu),
+    fragment: fragmentOf(scope, transport, report),
     maxPacketSize: scope.values("max-packet-size")[0],
   }
 }
@@ -110,26 +117,40 @@ const exitNotifyOf = (scope: Settings, transport: Remote["transport"], report: D
   return undefined
 }
 
+const fragmentOf = (scope: Settings, transport: Remote["transport"], report: Diagnostics): Remote["fragment"] => {
+  const setting = scope.last("fragment")
+  if (setting === undefined) return undefined
+  if (transport === "tcp")
+    report.error(setting, `"fragment" is for UDP only, and the server is reached over TCP`, "remove the line")
+  const [size, counts = "payload"] = setting.values
+  return { size, counts }
+}
+
 const wrappingOf = (settings: Settings, inner: Settings, contents: Contents, report: Diagnostics): ControlWrapping => {
-  const own = inner.has("tls-auth") || inner.has("tls-crypt")
+  const own = inner.has("tls-auth") || inner.has("tls-crypt") || inner.has("tls-crypt-v2")
   const scope = own ? inner : settings
   const tlsCrypt = scope.last("tls-crypt")
+  const tlsCryptV2 = scope.last("tls-crypt-v2")
   const tlsAuth = scope.last("tls-auth")
   // With both, which is a conflict already reported, either will do.
   if (tlsCrypt !== undefined) {
     const key = contents.staticKey(tlsCrypt, scope)
     return key === undefined ? { _tag: "Plain" } : { _tag: "TlsCrypt", key }
   }
+  if (tlsCryptV2 !== undefined) {
+    const keys = contents.clientKey(tlsCryptV2, scope)
+    return keys === undefined ? { _tag: "Plain" } : { _tag: "TlsCryptV2", ...keys }
+  }
   if (tlsAuth === undefined) return { _tag: "Plain" }
   const key = contents.staticKey(tlsAuth, scope)
-  const direction = directionOf(inner, report) ?? directionOf(settings, report)
+  const direction = directionOf(inner, "tls-auth", report) ?? directionOf(settings, "tls-auth", report)
   return key === undefined ? { _tag: "Plain" } : { _tag: "TlsAuth", key, direction }
 }
 
-/** `key-direction` and the second word of `tls-auth` say the same thing. */
-const directionOf = (scope: Settings, report: Diagnostics): 0 | 1 | undefined => {
+/** `key-direction` and the second word of `tls-auth` and `secret` say the same thing. */
+export const directionOf = (scope: Settings, key: "tls-auth" | "secret", report: Diagnostics): 0 | 1 | undefined => {
   const alone = scope.last("key-direction")
-  const withKey = scope.all("tls-auth").findLast((setting) => setting.values[0] !== undefined)
+  const withKey = scope.all(key).findLast((setting) => setting.values[0] !== undefined)
   const value = alone?.values[0] ?? withKey?.values[0]
   if (alone !== undefined && withKey !== undefined && alone.values[0] !== withKey.values[0]) {
     const [first, second] = alone.line < withKey.line ? [alone, withKey] : [withKey, alone]

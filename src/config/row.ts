@@ -8,6 +8,8 @@ import type { Grammar } from "./values.ts"
 export interface Row<A extends ReadonlyArray<unknown> = ReadonlyArray<unknown>> {
   readonly takes: Parameters<A>
   readonly status: Status
+  /** Read and checked as an honoured one, but Culvert does not do what it says yet. Whoever implements it deletes this line. */
+  readonly pending?: Pending
   /** One sentence for the reference page. */
   readonly doc: string
   /** What holds when the directive is absent; such a row is a `DefaultedRow`. */
@@ -24,7 +26,7 @@ export interface Row<A extends ReadonlyArray<unknown> = ReadonlyArray<unknown>> 
   readonly block?: true
   /** May come from a server. `route-nopull` drops the classes "route" and "dns". */
   readonly push?: "route" | "dns" | "other"
-  /** Read when a server pushes it, although it is not honoured in a file. */
+  /** Read when a server pushes it, although it is pending: the session says what is wrong with it. */
   readonly readWhenPushed?: true
   /** Its words may be secrets: they are not quoted in messages. */
   readonly secret?: true
@@ -44,6 +46,15 @@ export type Status =
   /** Accepted and without effect here. `loud`: what is lost may matter to the author. */
   | { readonly tag: "ignored"; readonly because: string; readonly loud: boolean }
   | { readonly tag: "refused"; readonly because: string; readonly hint: string | undefined }
+
+export interface Pending {
+  /** In a file of the program: "refused" where leaving the directive out would change what the file means or weaken it. */
+  readonly outcome: "refused" | "ignored"
+  readonly because: string
+  readonly hint: string | undefined
+  /** Of "ignored": what is lost may matter to the author. */
+  readonly loud: boolean
+}
 
 /** The words after the name (and after the file of a row with `content`). */
 export interface Parameters<A extends ReadonlyArray<unknown>> {
@@ -105,12 +116,21 @@ export const refused = <A extends ReadonlyArray<unknown> = ReadonlyArray<string>
   rest: Rest<A> = {},
 ): Row<A> => ({ takes: anything as Parameters<A>, ...rest, doc, status: { tag: "refused", because, hint } })
 
-/** Belongs to a client and waits for a later version. */
-export const notYet = <A extends ReadonlyArray<unknown> = ReadonlyArray<string>>(
-  doc: string,
-  hint?: string,
-  rest: Rest<A> = {},
-): Row<A> => refused("not supported yet", doc, hint, rest)
+/** For `pending`: the file is rejected. */
+export const notYet = (hint?: string): Pending => ({
+  outcome: "refused",
+  because: "not supported yet",
+  hint,
+  loud: true,
+})
+
+/** For `pending`: the file is accepted. */
+export const noEffectYet = (because: string, loud: boolean): Pending => ({
+  outcome: "ignored",
+  because,
+  hint: undefined,
+  loud,
+})
 
 /** `name word word`, as the reference page and the diagnostics show it. */
 export const syntaxOf = (name: string, row: Row): string => {

@@ -7,6 +7,8 @@ export interface Setting<A = ReadonlyArray<unknown>> extends Position {
   readonly values: A
   /** Of a row with `content`; undefined when it is optional and absent. */
   readonly content: Content | undefined
+  /** Whether it is a line of a block that the row has for its words. */
+  readonly inBlock: boolean
   /** Of a `<connection>`. */
   readonly inner: Settings | undefined
 }
@@ -62,6 +64,14 @@ export class Settings {
     if (own !== undefined || this.#outer === undefined) return own
     const { settings, line } = this.#outer
     return settings.all(name).findLast((setting) => setting.line < line)
+  }
+
+  /** Every occurrence that holds: those of this place itself, or of the place around it when there are none. */
+  every<N extends DirectiveName>(name: N): ReadonlyArray<Setting<ValuesOf<N>>> {
+    const own = this.all(name)
+    if (own.length > 0 || this.#outer === undefined) return own
+    const { settings, line } = this.#outer
+    return settings.all(name).filter((setting) => setting.line < line)
   }
 
   /** The values that hold: the file's, else the table's default. */

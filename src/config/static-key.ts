@@ -1,6 +1,7 @@
 /** OpenVPN static keys (`openvpn --genkey secret`): 256 bytes in hex between two marker lines; what stands outside is ignored. */
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import type { Flaw } from "./pem.ts"
+import { type Flaw, readSection, writeSection } from "./pem.ts"
 
 export const readStaticKey = (lines: ReadonlyArray<string>): Result.Result<Uint8Array, Flaw> => {
   const begin = lines.findIndex((line) => line.trim() === beginMarker)
@@ -19,6 +20,32 @@ export const readStaticKey = (lines: ReadonlyArray<string>): Result.Result<Uint8
   )
 }
 
+/** What a client has for `tls-crypt-v2`. */
+export interface ClientKey {
+  readonly key: Redacted.Redacted<Uint8Array>
+  readonly wrapped: Redacted.Redacted<Uint8Array>
+}
+
+/** PEM of the 256-byte key followed by the same as the server wrapped it, which ends in its own length (16 bits). */
+export const readClientKey = (lines: ReadonlyArray<string>): Result.Result<ClientKey, Flaw> =>
+  Result.flatMap(readSection(lines, clientKeyLabel), ({ line, bytes }) => {
+    const wrapped = bytes.subarray(keyLength)
+    const stated = wrapped.length < 2 ? 0 : wrapped.at(-2)! * 256 + wrapped.at(-1)!
+    if (wrapped.length < minimumWrapped || wrapped.length > maximumWrapped || stated !== wrapped.length)
+      return Result.fail({ line, message: "the key is not complete: its length does not match its content" })
+    return Result.succeed({ key: Redacted.make(bytes.slice(0, keyLength)), wrapped: Redacted.make(wrapped.slice()) })
+  })
+
+export const writeClientKey = ({ key, wrapped }: ClientKey): ReadonlyArray<string> =>
+  writeSection(clientKeyLabel, concat(Redacted.value(key), Redacted.value(wrapped)))
+
+const concat = (a: Uint8Array, b: Uint8Array): Uint8Array => {
+  const both = new Uint8Array(a.length + b.length)
+  both.set(a)
+  both.set(b, a.length)
+  return both
+}
+
 /** Sixteen bytes on a line, as OpenVPN writes them. */
 export const writeStaticKey = (key: Uint8Array): ReadonlyArray<string> => {
   const hex = Array.from(key, (byte) => byte.toString(16).padStart(2, "0")).join("")
@@ -28,3 +55,7 @@ export const writeStaticKey = (key: Uint8Array): ReadonlyArray<string> => {
 const beginMarker = "-----BEGIN OpenVPN Static key V1-----"
 const endMarker = "-----END OpenVPN Static key V1-----"
 const keyLength = 256
+const clientKeyLabel = "OpenVPN tls-crypt-v2 client key"
+/** Tag, encrypted key and length; with the metadata that a server may put into it. */
+const minimumWrapped = 32 + keyLength + 2
+const maximumWrapped = 1024

@@ -55,6 +55,13 @@ export const text = (syntax: string): Grammar<string> =>
 
 export const path = text("file")
 
+/** As the kernel takes it (`dev_valid_name`). */
+export const deviceName: Grammar<string> = matching(
+  "device",
+  "a device name of at most 15 characters",
+  (name) => /^[^\s/:]{1,15}$/.test(name) && name !== "." && name !== "..",
+)
+
 /** A host name or an address. Not resolved here; only what can never be one is refused. */
 export const host: Grammar<string> = matching(
   "host",
@@ -110,6 +117,24 @@ export const nameList: Grammar<string> = matching("list", "names separated by co
   /^[A-Za-z0-9_+!@=.:?-]+$/.test(value),
 )
 
+/** Key usage bits in hex, as `remote-cert-ku` takes them; 0x prefix allowed. */
+export const hexBits: Grammar<number> = {
+  syntax: "hex",
+  read: (text) =>
+    /^(0[xX])?[0-9A-Fa-f]{1,4}$/.test(text) ? Result.succeed(Number.parseInt(text, 16)) : Result.fail("hex digits"),
+  write: (value) => value.toString(16).padStart(2, "0"),
+}
+
+/** A fingerprint by SHA-1 or SHA-256, in the form of `sha256Fingerprint`. */
+export const fingerprint: Grammar<string> = {
+  syntax: "fingerprint",
+  read: (text) =>
+    /^([0-9A-Fa-f]{2}:){19}([0-9A-Fa-f]{2}:){0,12}[0-9A-Fa-f]{2}$/.test(text) && [59, 95].includes(text.length)
+      ? Result.succeed(text.replaceAll(":", "").toLowerCase())
+      : Result.fail("a fingerprint: 20 bytes (SHA-1) or 32 (SHA-256) in hex, separated by colons"),
+  write: withColons,
+}
+
 /** 32 bytes as colon-separated hex; read as lower-case hex without colons. */
 export const sha256Fingerprint: Grammar<string> = {
   syntax: "fingerprint",
@@ -117,7 +142,11 @@ export const sha256Fingerprint: Grammar<string> = {
     /^([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$/.test(text)
       ? Result.succeed(text.replaceAll(":", "").toLowerCase())
       : Result.fail("a SHA-256 fingerprint: 32 bytes in hex, separated by colons"),
-  write: (value) => (value.toUpperCase().match(/../g) ?? []).join(":"),
+  write: withColons,
+}
+
+export function withColons(hex: string): string {
+  return (hex.toUpperCase().match(/../g) ?? []).join(":")
 }
 
 export function matching(syntax: string, expected: string, valid: (text: string) => boolean): Grammar<string> {

@@ -1,6 +1,6 @@
 /** The data keys by key id. The memory of the nonces is allocated once; installing and retiring keys reuses it. */
 import type { Arena, Region } from "../linux/index.ts"
-import { Aead } from "../openssl/aead.ts"
+import { Aead, type AeadCipher } from "../openssl/aead.ts"
 import type { DataKey } from "../protocol/output.ts"
 import type { ReplayWindowSize } from "./commands.ts"
 import { Opener, Sealer } from "./datapacket.ts"
@@ -40,8 +40,8 @@ export class KeySlots {
     const nonce = this.nonces[keyId]!
     this.slots[keyId] = {
       keyId,
-      sealer: new Sealer(Aead.create(cipher, key.send.cipherKey, "seal"), nonce.seal, key.send, keyId, peerId),
-      opener: new Opener(Aead.create(cipher, key.receive.cipherKey, "open"), nonce.open, key.receive),
+      sealer: new Sealer(Aead.create(aead(cipher), key.send.cipherKey, "seal"), nonce.seal, key.send, keyId, peerId),
+      opener: new Opener(Aead.create(aead(cipher), key.receive.cipherKey, "open"), nonce.open, key.receive),
       replay: new ReplayWindow(window),
       used: false,
       exhausted: false,
@@ -68,3 +68,9 @@ export class KeySlots {
 }
 
 const KEY_IDS = 8
+
+/** Other ciphers are not offered to the server. */
+function aead(cipher: DataKey["cipher"]): AeadCipher {
+  if (cipher === "AES-256-GCM" || cipher === "AES-128-GCM" || cipher === "CHACHA20-POLY1305") return cipher
+  throw new Error(`installing a data key: ${cipher} is not supported`)
+}

@@ -93,13 +93,19 @@ export const mergeNetwork = (file: NetworkOptions, pushed: NetworkOptions): Netw
   ifconfig: pushed.ifconfig ?? file.ifconfig,
   ifconfigIpv6: pushed.ifconfigIpv6 ?? file.ifconfigIpv6,
   routeGateway: pushed.routeGateway ?? file.routeGateway,
+  routeIpv6Gateway: pushed.routeIpv6Gateway ?? file.routeIpv6Gateway,
   routeMetric: pushed.routeMetric ?? file.routeMetric,
   routes: [...file.routes, ...pushed.routes],
   routesIpv6: [...file.routesIpv6, ...pushed.routesIpv6],
   redirectGateway: pushed.redirectGateway ?? file.redirectGateway,
   redirectPrivate: pushed.redirectPrivate ?? file.redirectPrivate,
   blockIpv6: pushed.blockIpv6 || file.blockIpv6,
+  clientNat: [...file.clientNat, ...pushed.clientNat],
   dhcpOptions: [...file.dhcpOptions, ...pushed.dhcpOptions],
+  dns: {
+    servers: [...file.dns.servers, ...pushed.dns.servers],
+    searchDomains: [...file.dns.searchDomains, ...pushed.dns.searchDomains],
+  },
 })
 
 export const isIpv6 = (address: string): boolean => address.includes(":")

@@ -65,7 +65,12 @@ describe("certificates and keys", () => {
 
   test("extra-certs join the chain", () => {
     const identity = profileOf(`${withKey(privateKey)}\n<extra-certs>\n${otherCertificate}</extra-certs>`).identity
-    expect(revealed(identity)).toEqual({ certificate: certificate + otherCertificate, key: { secret: privateKey } })
+    expect(revealed(identity)).toEqual({
+      _tag: "Pem",
+      certificate: certificate + otherCertificate,
+      key: { secret: privateKey },
+      passphrase: undefined,
+    })
   })
 
   test("an encrypted key is accepted in either form, and mentioned", () => {
@@ -132,16 +137,20 @@ describe("static keys", () => {
 describe("credentials", () => {
   const errorFor = (content: string) => errorsOf(minimal(`<auth-user-pass>\n${content}</auth-user-pass>`))
 
-  test("miss their name or password at the line where it belongs", () => {
-    expect(errorFor("alice\n")).toEqual([
-      "5:1: error: auth-user-pass: the password is missing: it is expected on the second line",
-    ])
+  test("have a name on the first line", () => {
     expect(errorFor("\nx\n")).toEqual([
       "6:1: error: auth-user-pass: the user name is missing: it is expected on the first line",
     ])
-    expect(errorFor("alice\n\n")).toEqual([
-      "7:1: error: auth-user-pass: the password is missing: it is expected on the second line",
-    ])
+  })
+
+  test("may leave the password to be asked for", () => {
+    for (const content of ["alice\n", "alice\n\n"]) {
+      const text = minimal().replace("auth-user-pass", `<auth-user-pass>\n${content}</auth-user-pass>`)
+      expect(profileOf(text).credentials).toEqual({ _tag: "Ask", username: "alice" })
+      expect(notesOf(text)).toEqual([
+        "4:1: info: the password is not given along with the user name: it is needed at start",
+      ])
+    }
   })
 
   test("are printable text of at most 4096 characters", () => {

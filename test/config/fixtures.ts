@@ -9,6 +9,7 @@ import {
   type Profile,
   parse,
   type ReadFile,
+  type TlsProfile,
 } from "../../src/config/index.ts"
 
 const body = (length: number) => {
@@ -55,7 +56,11 @@ export const parsed = (text: string, read: ReadFile = noFiles): Parsed => {
   return result.success
 }
 
-export const profileOf = (text: string, read: ReadFile = noFiles): Profile => parsed(text, read).profile
+export const profileOf = (text: string, read: ReadFile = noFiles): TlsProfile => {
+  const { profile } = parsed(text, read)
+  if (profile.mode !== "tls") throw new Error("it is a profile with a static key")
+  return profile
+}
 
 export const diagnosticsOf = (text: string, read: ReadFile = noFiles): ReadonlyArray<Diagnostic> => {
   const result = parse(text, { file: "client.ovpn", read })

@@ -40,6 +40,7 @@ describe("defaults", () => {
         port: 1194,
         transport: "udp",
         family: "any",
+        proxy: undefined,
         local: undefined,
         float: false,
         connectTimeout: 120,
@@ -48,6 +49,7 @@ describe("defaults", () => {
         controlWrapping: { _tag: "Plain" },
         tunMtu: 1500,
         mssfix: { size: 1492, counts: "mtu" },
+        fragment: undefined,
         maxPacketSize: 1250,
       },
     ])
@@ -151,6 +153,7 @@ dhcp-option disable-nbt`),
       ifconfig: { local: "10.8.0.2", second: "255.255.255.0" },
       ifconfigIpv6: { local: "fd00::2", prefix: 64, remote: "fd00::1" },
       routeGateway: "10.8.0.1",
+      routeIpv6Gateway: undefined,
       routeMetric: 7,
       routes: [
         { network: "192.168.1.0", prefix: 24, gateway: undefined, metric: undefined },
@@ -170,6 +173,8 @@ dhcp-option disable-nbt`),
         { type: "DOMAIN-SEARCH", value: "corp.example" },
         { type: "DISABLE-NBT", value: "" },
       ],
+      clientNat: [],
+      dns: { servers: [], searchDomains: [] },
     })
   })
 })
@@ -262,9 +267,10 @@ describe("what is missing", () => {
     const base = `client\nremote a\n${ca}`
     expect(errorsOf(`${base}<cert>\n${certificate}</cert>`).join()).toContain('"cert" needs "key" as well')
     expect(errorsOf(`${base}<key>\n${privateKey}</key>`).join()).toContain('"key" needs "cert" as well')
-    expect(profileOf(`${base}<cert>\n${certificate}</cert>\n<key>\n${privateKey}</key>`).identity?.certificate).toBe(
+    expect(profileOf(`${base}<cert>\n${certificate}</cert>\n<key>\n${privateKey}</key>`).identity).toMatchObject({
+      _tag: "Pem",
       certificate,
-    )
+    })
   })
 
   test("setenv CLIENT_CERT 0 says that no proof is wanted", () => {
@@ -312,10 +318,11 @@ describe("directives that are given again", () => {
   })
 
   test("an alias counts as the same directive", () => {
-    const { profile, notes } = parsed(minimal("server-poll-timeout 5\nconnect-timeout 6\nncp-ciphers AES-128-GCM"))
+    const text = minimal("server-poll-timeout 5\nconnect-timeout 6\nncp-ciphers AES-128-GCM")
+    const profile = profileOf(text)
     expect(profile.remotes[0].connectTimeout).toBe(6)
     expect(profile.dataCiphers).toEqual(["AES-128-GCM"])
-    expect(notes).toHaveLength(1)
+    expect(notesOf(text)).toHaveLength(1)
   })
 })
 
@@ -361,14 +368,13 @@ describe("refused directives", () => {
     "dev tap0",
     "dev vpn0\ndev-type tap",
     "dev null",
-    "secret k",
     "tls-crypt-v2 k",
     "pkcs12 f",
-    "http-proxy p 8080",
+    "proto tcp\nhttp-proxy p 8080",
     "socks-proxy p",
     "fragment 1300",
     "crl-verify f",
-    "verify-hash 00",
+    `verify-hash ${new Array(20).fill("00").join(":")}`,
     "comp-lzo no",
     "comp-lzo",
     "compress",
@@ -394,7 +400,7 @@ describe("refused directives", () => {
   ]
   for (const line of lines) {
     test(line.replace("\n", ", "), () => {
-      const errors = errorsOf(minimal(line))
+      const errors = errorsOf(minimal(line)).filter((error) => !/cannot read|there is no/.test(error))
       expect(errors).toHaveLength(1)
       expect(errors[0]).toMatch(/^[56]:\d+: error: /)
     })
@@ -412,10 +418,9 @@ describe("directives without effect", () => {
   })
 
   test("cipher is negotiated instead, as in OpenVPN 2.6", () => {
-    const { profile, notes } = parsed(minimal("cipher AES-256-CBC"))
-    expect(profile.dataCiphers).toHaveLength(3)
-    expect(notes.map(({ severity, message }) => `${severity}: ${message}`)).toEqual([
-      'warning: cipher "AES-256-CBC" is not used: the server chooses from data-ciphers (AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305)',
+    expect(profileOf(minimal("cipher AES-256-CBC")).dataCiphers).toHaveLength(3)
+    expect(notesOf(minimal("cipher AES-256-CBC"))).toEqual([
+      '5:1: warning: cipher "AES-256-CBC" is not used: the server chooses from data-ciphers (AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305)',
     ])
     expect(notesOf(minimal("cipher aes-256-gcm"))).toEqual([])
   })
@@ -488,5 +493,5 @@ test("a username and password of a block, a file, or asked for", () => {
   expect(profileOf(`${base}auth-user-pass login`, files({ login: "bob\r\nsecret\r\n" })).credentials).toMatchObject({
     username: "bob",
   })
-  expect(profileOf(`${base}auth-user-pass`).credentials).toEqual({ _tag: "Ask" })
+  expect(profileOf(`${base}auth-user-pass`).credentials).toEqual({ _tag: "Ask", username: undefined })
 })

@@ -2,11 +2,10 @@ import { describe, expect, test } from "bun:test"
 import { Opener, payloadOffset, Sealer } from "../../src/dataplane/datapacket.ts"
 import { Drop } from "../../src/dataplane/drop.ts"
 import { Arena } from "../../src/linux/index.ts"
-import { Aead } from "../../src/openssl/aead.ts"
+import { Aead, type AeadCipher } from "../../src/openssl/aead.ts"
 import { PING_MAGIC } from "../../src/protocol/datachannel.ts"
-import type { DataKey } from "../../src/protocol/output.ts"
 
-type Cipher = DataKey["cipher"]
+type Cipher = AeadCipher
 
 /** Key block 00..ff, client to server, payload the ping, packet id 1. */
 const vectors: ReadonlyArray<{ cipher: Cipher; peerId: number | undefined; packet: string }> = [

@@ -7,13 +7,16 @@ const none: NetworkOptions = {
   ifconfig: undefined,
   ifconfigIpv6: undefined,
   routeGateway: undefined,
+  routeIpv6Gateway: undefined,
   routeMetric: undefined,
   routes: [],
   routesIpv6: [],
   redirectGateway: undefined,
   redirectPrivate: undefined,
   blockIpv6: false,
+  clientNat: [],
   dhcpOptions: [],
+  dns: { servers: [], searchDomains: [] },
 }
 const subnet: NetworkOptions = {
   ...none,

@@ -18,8 +18,14 @@ const certificate: PeerCertificate = {
 const trust: ServerTrust = {
   ca: "PEM",
   fingerprints: [],
+  issuerFingerprints: undefined,
+  revoked: undefined,
   remoteCertTls: undefined,
+  remoteCertKu: undefined,
+  remoteCertEku: undefined,
+  nsCertType: undefined,
   verifyX509Name: undefined,
+  x509UsernameFields: ["CN"],
 }
 const verify = (change: Partial<ServerTrust>, peer: Partial<PeerCertificate> = {}) =>
   verifyPeer({ ...trust, ...change }, { ...certificate, ...peer })

@@ -1,12 +1,24 @@
 /** Rows: which server, over which transport, and how patiently. */
-import { flag, honoured, ignored, ignoredLoudly, notYet, type Row, refused, takes } from "../row.ts"
-import { host, integer, oneOf, port, seconds, wordOr } from "../values.ts"
+import {
+  flag,
+  honoured,
+  ignored,
+  ignoredLoudly,
+  noEffectYet,
+  notYet,
+  type Row,
+  refused,
+  takes,
+  takesMany,
+} from "../row.ts"
+import { deviceName, host, integer, oneOf, path, port, seconds, text, wordOr } from "../values.ts"
 
 export const protocol = oneOf("udp", "udp4", "udp6", "tcp", "tcp4", "tcp6", "tcp-client", "tcp4-client", "tcp6-client")
 
 const noProxy = "connect directly, or leave this to a later version"
 const socketIsOurs = "the socket is Culvert's to tune"
 const kernelSizes = "the socket keeps the kernel's buffer sizes"
+const bufferSize = takes([integer("bytes", 0, 2147483647)])
 
 export const connection = {
   client: honoured({
@@ -170,32 +182,65 @@ export const connection = {
     otherwise: "1492 mtu; with another `tun-mtu` that value and `fixed`",
     doc: "Clamp the MSS of TCP connections in the tunnel so that packets have at most this size: the UDP payload, with `mtu` the whole outer packet, with `fixed` the inner one; 0 is off.",
   }),
-  fragment: notYet(
-    "Split packets inside the tunnel.",
-    "both sides must agree on it: it cannot be left out here alone",
-    {
-      connection: true,
-    },
-  ),
-  "http-proxy": notYet("Connect through an HTTP proxy.", noProxy, { connection: true }),
-  "http-proxy-option": notYet("A detail of `http-proxy`.", noProxy, { connection: true }),
-  "http-proxy-user-pass": notYet("User name and password for the proxy.", noProxy, {
+  fragment: honoured({
+    takes: takes([integer("size", 68, 65535)], [oneOf("mtu")]),
+    pending: notYet("both sides must agree on it: it cannot be left out here alone"),
     connection: true,
-    content: { maximumBytes: 16384 },
+    doc: "Split packets inside the tunnel so that no datagram has more than this size: the UDP payload, with `mtu` the whole outer packet. UDP only; both sides must have it.",
   }),
-  "socks-proxy": notYet("Connect through a SOCKS 5 proxy.", noProxy, { connection: true }),
+  "http-proxy": honoured({
+    takes: takes([host, port], [path, oneOf("none", "basic", "ntlm", "ntlm2")]),
+    pending: notYet(noProxy),
+    connection: true,
+    conflicts: ["socks-proxy"],
+    doc: "Connect through an HTTP proxy (TCP only). The third word is a file with user name and password, or `auto`, or `auto-nct` (never in clear).",
+  }),
+  "http-proxy-option": honoured({
+    takes: takesMany([oneOf("VERSION", "AGENT", "CUSTOM-HEADER"), text("value")], text("value")),
+    pending: notYet(noProxy),
+    connection: true,
+    repeats: true,
+    doc: "What requests to the proxy say: `VERSION` 1.0 or 1.1, `AGENT` name, `CUSTOM-HEADER` name value.",
+  }),
+  "http-proxy-user-pass": honoured({
+    takes: flag,
+    pending: notYet(noProxy),
+    content: { maximumBytes: 16384 },
+    secret: true,
+    connection: true,
+    doc: "User name and password for the HTTP proxy, on two lines.",
+  }),
+  "socks-proxy": honoured({
+    takes: takes([host], [port, path]),
+    pending: notYet(noProxy),
+    connection: true,
+    conflicts: ["http-proxy"],
+    doc: "Connect through a SOCKS 5 proxy; port 1080 where none is given. The third word is a file with user name and password.",
+  }),
+  "socks-proxy-user-pass": honoured({
+    takes: flag,
+    pending: notYet(noProxy),
+    content: { maximumBytes: 16384 },
+    secret: true,
+    connection: true,
+    doc: "User name and password for the SOCKS proxy, on two lines. Culvert's own: with it a file can carry all that it needs.",
+  }),
   "http-proxy-retry": ignored("attempts are always repeated", "Obsolete.", { connection: true }),
   "http-proxy-timeout": ignored("`server-poll-timeout` covers proxies", "Obsolete.", { connection: true }),
   "socks-proxy-retry": ignored("attempts are always repeated", "Obsolete.", { connection: true }),
-  sndbuf: ignored(kernelSizes, "Size of the socket's send buffer.", {
-    takes: takes([integer("bytes", 0, 2147483647)]),
+  sndbuf: honoured({
+    takes: bufferSize,
+    pending: noEffectYet(kernelSizes, false),
     push: "other",
-    readWhenPushed: true,
+    otherwise: "the kernel's",
+    doc: "Size of the socket's send buffer; 0 leaves it to the kernel.",
   }),
-  rcvbuf: ignored(kernelSizes, "Size of the socket's receive buffer.", {
-    takes: takes([integer("bytes", 0, 2147483647)]),
+  rcvbuf: honoured({
+    takes: bufferSize,
+    pending: noEffectYet(kernelSizes, false),
     push: "other",
-    readWhenPushed: true,
+    otherwise: "the kernel's",
+    doc: "Size of the socket's receive buffer; 0 leaves it to the kernel.",
   }),
   "socket-flags": ignored(socketIsOurs, "Flags of the socket, such as TCP_NODELAY.", { push: "other" }),
   "tcp-nodelay": ignored(socketIsOurs, "Short for `socket-flags TCP_NODELAY`."),
@@ -212,9 +257,15 @@ export const connection = {
   passtos: ignored("the type of service is not copied", "Copy the type of service of inner packets to outer ones."),
   "fast-io": ignored("obsolete: input and output are always batched", "Skip one system call per UDP packet."),
   shaper: ignoredLoudly("the bandwidth is not limited", "Limit the outgoing bandwidth.", { push: "other" }),
-  mark: notYet("Mark the outer packets for policy routing.", "routing by mark would be lost without it"),
-  "bind-dev": notYet("Bind the socket to a network device.", "routing by device would be lost without it", {
-    push: "other",
+  mark: honoured({
+    takes: takes([integer("mark", 0, 2147483647)]),
+    pending: notYet("routing by mark would be lost without it"),
+    doc: "Mark the outer packets for policy routing.",
+  }),
+  "bind-dev": honoured({
+    takes: takes([deviceName]),
+    pending: notYet("routing by device would be lost without it"),
+    doc: "Bind the socket to a network device.",
   }),
   "allow-pull-fqdn": ignored("pushed routes with host names are skipped", "Accept host names in pushed routes."),
   "allow-recursive-routing": ignored(

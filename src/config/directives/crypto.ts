@@ -1,6 +1,17 @@
 /** Rows: keys, certificates, what proves that the server is the right one, ciphers, and renegotiation. */
-import { flag, honoured, ignored, ignoredLoudly, notYet, type Row, refused, takes, takesMany, word } from "../row.ts"
-import { integer, nameList, oneOf, seconds, sha256Fingerprint, text } from "../values.ts"
+import {
+  flag,
+  honoured,
+  ignored,
+  ignoredLoudly,
+  noEffectYet,
+  notYet,
+  type Row,
+  refused,
+  takes,
+  takesMany,
+} from "../row.ts"
+import { fingerprint, hexBits, integer, nameList, oneOf, seconds, sha256Fingerprint, text } from "../values.ts"
 
 const certificateFile = { maximumBytes: 1048576 }
 const keyFile = { maximumBytes: 65536 }
@@ -21,11 +32,25 @@ export const crypto = {
   cert: honoured({ takes: flag, content: certificateFile, doc: "Our certificate (PEM), followed by its chain." }),
   key: honoured({ takes: flag, content: keyFile, doc: "The private key (PEM) of `cert`." }),
   "extra-certs": honoured({ takes: flag, content: certificateFile, doc: "Further certificates (PEM) of our chain." }),
-  pkcs12: notYet("Certificate, key and authority in one PKCS#12 file.", "convert it: openssl pkcs12 -in FILE -nodes", {
+  pkcs12: honoured({
+    takes: flag,
+    pending: notYet("convert it: openssl pkcs12 -in FILE -nodes"),
     content: keyFile,
+    conflicts: ["cert", "key"],
+    doc: "Certificate, key and, without `ca`, the authority in one PKCS#12 file; in a block it is base64.",
   }),
-  askpass: notYet("The passphrase of `key`.", "decrypt the key: openssl pkey -in FILE -out NEW"),
-  capath: notYet("A directory of certificates.", "put them all into the file of `ca`"),
+  askpass: honoured({
+    takes: flag,
+    pending: notYet("the file `key-passphrase` in the credentials directory holds it"),
+    content: { maximumBytes: 16384, optional: true },
+    secret: true,
+    doc: "The passphrase of `key` or `pkcs12`: the first line of the file, else asked for when needed.",
+  }),
+  capath: refused(
+    "a directory of certificates is not read",
+    "A directory of certificates.",
+    "put them all into the file of `ca`",
+  ),
   "auth-user-pass": honoured({
     takes: flag,
     content: { maximumBytes: 16384, optional: true },
@@ -52,38 +77,59 @@ export const crypto = {
     secret: true,
     doc: "The user name that goes with `auth-token`.",
   }),
-  "static-challenge": notYet("Ask for a one-time code along with the password."),
+  "static-challenge": honoured({
+    takes: takes([text("text"), oneOf("0", "1")]),
+    pending: notYet(),
+    doc: "Ask for a one-time code along with the password; 1: the answer may be shown while it is typed.",
+  }),
   "peer-fingerprint": honoured({
     takes: takes([sha256Fingerprint]),
     block: true,
     repeats: true,
     doc: "SHA-256 fingerprint of the server's certificate; may take the place of `ca`. A block holds one on each line.",
   }),
-  "verify-hash": notYet(
-    "Fingerprint of the certificate that signed the server's.",
-    "`peer-fingerprint` names the server's own",
-    {
-      content: certificateFile,
-    },
-  ),
-  "crl-verify": notYet("Certificates that were revoked.", "leaving it out accepts revoked certificates", {
-    content: certificateFile,
+  "verify-hash": honoured({
+    takes: takes([fingerprint], [oneOf("SHA1", "SHA256")]),
+    pending: notYet("`peer-fingerprint` names the server's own certificate"),
+    block: true,
+    repeats: true,
+    doc: "Fingerprint of the certificate that signed the server's, SHA-1 where nothing is said. A block holds one on each line, and any will do.",
+  }),
+  "crl-verify": honoured({
+    takes: takes([], [oneOf("dir")]),
+    pending: notYet("leaving it out accepts revoked certificates"),
+    content: { maximumBytes: 16777216 },
+    doc: "A list of revoked certificates (PEM), or with `dir` a directory with a file for each, named by its serial number.",
   }),
   "remote-cert-tls": honoured({
     takes: takes([oneOf("server", "client")]),
     doc: "The server's certificate must be made for this role (key usage and extended key usage).",
   }),
-  "remote-cert-ku": notYet("Key usages that the server's certificate must have.", useRemoteCertTls),
-  "remote-cert-eku": notYet("Extended key usage that the server's certificate must have.", useRemoteCertTls),
-  "ns-cert-type": notYet("The obsolete Netscape type of the server's certificate.", useRemoteCertTls),
+  "remote-cert-ku": honoured({
+    takes: takesMany([], hexBits),
+    pending: notYet(useRemoteCertTls),
+    doc: "The server's certificate must have all key usages of one of these values; without a value, any.",
+  }),
+  "remote-cert-eku": honoured({
+    takes: takes([text("oid")]),
+    pending: notYet(useRemoteCertTls),
+    doc: "The server's certificate must have this extended key usage.",
+  }),
+  "ns-cert-type": honoured({
+    takes: takes([oneOf("server", "client")]),
+    pending: notYet(useRemoteCertTls),
+    doc: "The server's certificate must have this Netscape type; obsolete, `remote-cert-tls` is its successor.",
+  }),
   "verify-x509-name": honoured({
     takes: takes([text("name")], [oneOf("subject", "name", "name-prefix")]),
     doc: "The server's certificate must have this subject, with `name` this common name, with `name-prefix` one that begins so.",
   }),
-  "x509-username-field": notYet(
-    "The field that `verify-x509-name NAME name` compares.",
-    "without it that is the common name",
-  ),
+  "x509-username-field": honoured({
+    takes: takesMany([text("field")], text("field")),
+    pending: notYet("without it `verify-x509-name` compares the common name"),
+    otherwise: "CN",
+    doc: "The fields of the certificate that `verify-x509-name NAME name` compares, joined by `_`; `ext:` before an extension.",
+  }),
   "x509-track": ignored("no scripts are run", "Hand fields of certificates to scripts."),
   "tls-verify": refused(
     "a script cannot take part in verification",
@@ -95,7 +141,7 @@ export const crypto = {
     takes: takes([], [direction]),
     content: keyFile,
     connection: true,
-    conflicts: ["tls-crypt"],
+    conflicts: ["tls-crypt", "tls-crypt-v2"],
     doc: "Sign control packets with this static key.",
   }),
   "key-direction": honoured({
@@ -108,15 +154,23 @@ export const crypto = {
     takes: flag,
     content: keyFile,
     connection: true,
-    conflicts: ["tls-auth"],
+    conflicts: ["tls-auth", "tls-crypt-v2"],
     doc: "Encrypt and sign control packets with this static key.",
   }),
-  "tls-crypt-v2": notYet("Encrypt control packets with a key of our own.", undefined, {
+  "tls-crypt-v2": honoured({
+    takes: takes([], [oneOf("force-cookie", "allow-noncookie")]),
+    pending: notYet(),
     content: keyFile,
     connection: true,
+    conflicts: ["tls-auth", "tls-crypt"],
+    doc: "Encrypt and sign control packets with a key of our own. The second word concerns servers.",
   }),
-  secret: notYet("Static key mode, without TLS.", "it has no forward secrecy; use `client` with certificates", {
+  secret: honoured({
+    takes: takes([], [direction]),
+    pending: notYet("it has no forward secrecy; use `client` with certificates"),
     content: keyFile,
+    conflicts: ["client", "tls-client", "pull"],
+    doc: "No TLS: both sides have this static key.",
   }),
   "tls-cipher": honoured({
     takes: takes([nameList]),
@@ -155,7 +209,7 @@ export const crypto = {
     takes: takes([nameList]),
     push: "other",
     otherwise: "negotiated",
-    doc: "From a server: the cipher it chose. In a file it has no effect, as in OpenVPN 2.6: `data-ciphers` are negotiated.",
+    doc: "From a server: the cipher it chose. In a file the cipher of `secret`; with TLS it has no effect, as in OpenVPN 2.6: `data-ciphers` are negotiated.",
   }),
   "ncp-disable": ignoredLoudly(
     "removed in OpenVPN 2.6: the cipher is always negotiated",
@@ -181,18 +235,27 @@ export const crypto = {
   }),
   "replay-persist": ignored("every session has new keys", "Keep the replay window in a file."),
   "mute-replay-warnings": ignored("replays are counted, not logged one by one", "Do not log replays."),
-  compress: notYet("Compression, or its framing.", noCompression, {
-    takes: takes([], [word]),
+  compress: honoured({
+    takes: takes([], [oneOf("stub", "stub-v2", "lzo", "lz4", "lz4-v2", "migrate")]),
+    pending: notYet(noCompression),
     push: "other",
     readWhenPushed: true,
+    doc: "The framing of compression; nothing that is sent is compressed. `migrate` concerns servers.",
   }),
-  "comp-lzo": notYet("Compression, or its framing.", noCompression, {
-    takes: takes([], [word]),
+  "comp-lzo": honoured({
+    takes: takes([], [oneOf("yes", "no", "adaptive")]),
+    pending: notYet(noCompression),
     push: "other",
     readWhenPushed: true,
+    doc: "The old framing of compression; nothing that is sent is compressed.",
   }),
   "comp-noadapt": ignored("nothing is compressed", "Compress every packet."),
-  "allow-compression": ignored("nothing is compressed", "Whether a server may ask for compression."),
+  "allow-compression": honoured({
+    takes: takes([], [oneOf("no", "asym", "yes")]),
+    pending: noEffectYet("compressed packets are not taken", false),
+    otherwise: "no",
+    doc: "Whether compressed packets are taken; what is sent is never compressed.",
+  }),
   "reneg-sec": honoured({
     takes: takes([seconds], [seconds]),
     default: [3600],

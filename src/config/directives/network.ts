@@ -1,18 +1,11 @@
 /** Rows: the tun device, addresses, routes, names, and what may be taken from the server. */
-import { flag, honoured, ignored, ignoredLoudly, notYet, type Row, takes, takesMany, word } from "../row.ts"
-import { host, integer, ipv4, ipv6, ipv6Prefix, matching, netmask, oneOf, text, wordOr } from "../values.ts"
+import { flag, honoured, ignored, noEffectYet, notYet, type Row, takes, takesMany, word } from "../row.ts"
+import { deviceName, host, integer, ipv4, ipv6, ipv6Prefix, netmask, oneOf, text, wordOr } from "../values.ts"
 
 const metric = wordOr("default", integer("metric", 0, 2147483647))
 const redirectFlag = oneOf("def1", "local", "autolocal", "bypass-dhcp", "bypass-dns", "block-local", "ipv6", "!ipv4")
 const tapOnly = "it concerns tap devices"
 const windowsOnly = "it concerns Windows"
-
-/** As the kernel takes it (`dev_valid_name`). */
-const deviceName = matching(
-  "device",
-  "a device name of at most 15 characters",
-  (name) => /^[^\s/:]{1,15}$/.test(name) && name !== "." && name !== "..",
-)
 
 export const network = {
   dev: honoured({
@@ -41,8 +34,10 @@ export const network = {
     push: "other",
     doc: "The tunnel's IPv6 address with its prefix length, and the peer's address.",
   }),
-  "ifconfig-noexec": notYet("Leave addresses to a script.", "give the device no capability to be configured instead", {
-    push: "other",
+  "ifconfig-noexec": honoured({
+    takes: flag,
+    pending: notYet("give the process no capability to configure the device instead"),
+    doc: "Leave the device's addresses to somebody else.",
   }),
   "ifconfig-nowarn": ignored(
     "nothing is compared with the server's options",
@@ -81,7 +76,12 @@ export const network = {
     otherwise: "the peer of `ifconfig`",
     doc: "The gateway of routes that name none.",
   }),
-  "route-ipv6-gateway": notYet("The gateway of IPv6 routes that name none.", "name it in each `route-ipv6`"),
+  "route-ipv6-gateway": honoured({
+    takes: takes([ipv6]),
+    pending: notYet("name it in each `route-ipv6`"),
+    push: "other",
+    doc: "The gateway of IPv6 routes that name none.",
+  }),
   "route-metric": honoured({
     takes: takes([metric]),
     push: "route",
@@ -93,8 +93,11 @@ export const network = {
   }),
   "route-method": ignored(windowsOnly, "How routes are set on Windows.", { push: "other" }),
   "route-nopull": honoured({ takes: flag, doc: "Take no routes and no names from the server." }),
-  "route-noexec": notYet("Leave routes to a script.", "`route-nopull` takes none from the server"),
-  "route-table": notYet("The routing table for pulled routes."),
+  "route-noexec": honoured({
+    takes: flag,
+    pending: notYet("`route-nopull` takes none from the server"),
+    doc: "Leave routes to somebody else.",
+  }),
   "max-routes": ignored("obsolete: the number of routes is not limited", "Limit the number of routes."),
   "redirect-gateway": honoured({
     takes: takesMany([], redirectFlag),
@@ -109,16 +112,26 @@ export const network = {
     doc: "As `redirect-gateway`, without changing the default route.",
   }),
   "block-ipv6": honoured({ takes: flag, push: "route", doc: "Refuse IPv6 packets that would enter the tunnel." }),
-  "client-nat": notYet("Translate addresses on their way into the tunnel.", undefined, { push: "route" }),
+  "client-nat": honoured({
+    takes: takes([oneOf("snat", "dnat"), ipv4, netmask, ipv4]),
+    pending: notYet("translate with nft in the pod instead"),
+    repeats: true,
+    push: "route",
+    doc: "Translate addresses one to one on their way into the tunnel: network, netmask, and the network that the other side sees.",
+  }),
   "dhcp-option": honoured({
     takes: takesMany([text("type")], word),
+    pending: noEffectYet("resolvers are not set yet", true),
     repeats: true,
     push: "dns",
     doc: "A name server (`DNS`), a search domain (`DOMAIN`, `DOMAIN-SEARCH`) or another setting that DHCP could carry.",
   }),
-  dns: ignoredLoudly("not supported yet; `dhcp-option DNS` is", "Name servers and search domains.", {
-    push: "dns",
+  dns: honoured({
+    takes: takesMany([oneOf("server", "search-domains")], text("word")),
+    pending: noEffectYet("resolvers are not set yet", true),
     repeats: true,
+    push: "dns",
+    doc: "Name servers and search domains: `server N address A...`, `server N resolve-domains D...`, `server N dnssec yes|optional|no`, `server N transport plain|DoH|DoT`, `server N sni NAME`, `search-domains D...`.",
   }),
   "dns-updown": ignored("no scripts are run", "Script that sets name servers."),
   "block-outside-dns": ignored(windowsOnly, "Block name servers outside of the tunnel.", { push: "dns" }),

@@ -1,0 +1,69 @@
+/** What proves to the server who we are: certificate and key, user name and password. */
+import * as Redacted from "effect/Redacted"
+import type { Contents } from "./content.ts"
+import type { Diagnostics } from "./diagnostic.ts"
+import type { Credentials, Identity } from "./profile.ts"
+import type { Settings } from "./settings.ts"
+
+export const identityOf = (settings: Settings, contents: Contents, report: Diagnostics): Identity | undefined => {
+  const cert = settings.last("cert")
+  const key = settings.last("key")
+  const extra = settings.last("extra-certs")
+  const pkcs12 = settings.last("pkcs12")
+  const certificate = cert && contents.certificates(cert, settings)
+  const privateKey = key && contents.privateKey(key, settings)
+  const chain = extra && contents.certificates(extra, settings)
+  const bytes = pkcs12 && contents.pkcs12(pkcs12, settings)
+  const passphrase = passphraseOf(settings, contents)
+  if (cert !== undefined && !settings.mentions("key")) report.error(cert, `"cert" needs "key" as well`)
+  if (key !== undefined && !settings.mentions("cert")) report.error(key, `"key" needs "cert" as well`)
+  if (extra !== undefined && !settings.mentions("cert") && !settings.mentions("pkcs12"))
+    report.error(extra, `"extra-certs" needs "cert" as well`)
+  if (key !== undefined && privateKey?.encrypted && passphrase === undefined) {
+    report.info(
+      key,
+      "the private key is encrypted: its passphrase is needed at start",
+      "or decrypt it: openssl pkey -in FILE -out NEW",
+    )
+  }
+  if (bytes !== undefined) return { _tag: "Pkcs12", bytes, chain, passphrase }
+  if (certificate === undefined || privateKey === undefined) return undefined
+  return {
+    _tag: "Pem",
+    certificate: certificate + (chain ?? ""),
+    key: Redacted.make(privateKey.pem),
+    passphrase,
+  }
+}
+
+export const credentialsOf = (settings: Settings, contents: Contents, report: Diagnostics): Credentials | undefined => {
+  const setting = settings.last("auth-user-pass")
+  if (setting === undefined) return undefined
+  if (!settings.mentions("client") && !settings.mentions("pull"))
+    report.error(setting, `"auth-user-pass" needs "pull"`, "add a line: client")
+  if (setting.content === undefined) return { _tag: "Ask", username: undefined }
+  const given = contents.login(setting, settings)
+  if (given === undefined) return undefined
+  const { username, password } = given
+  if (password !== undefined) return { _tag: "Given", username, password }
+  report.info(setting, "the password is not given along with the user name: it is needed at start")
+  return { _tag: "Ask", username }
+}
+
+export const requireProof = (settings: Settings, report: Diagnostics): void => {
+  const withoutCertificate = settings
+    .all("setenv")
+    .some(({ values: [name, value] }) => name === "CLIENT_CERT" && value === "0")
+  const proofs = ["cert", "key", "auth-user-pass", "pkcs12"] as const
+  if (withoutCertificate || proofs.some((name) => settings.mentions(name))) return
+  report.error(
+    { line: 1, column: 1 },
+    "nothing proves to the server who we are: there is neither a certificate nor auth-user-pass",
+    "add the blocks <cert> and <key>, or a line: auth-user-pass",
+  )
+}
+
+const passphraseOf = (settings: Settings, contents: Contents): Redacted.Redacted<string> | undefined => {
+  const setting = settings.last("askpass")
+  return setting?.content === undefined ? undefined : contents.passphrase(setting, settings)
+}
