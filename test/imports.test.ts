@@ -19,10 +19,11 @@ const rules: Readonly<
     rooms: ["config", "protocol", "openssl", "linux", "dataplane", "network", "version.ts"],
     packages: ["effect", "node:"],
   },
-  sidecar: { rooms: ["tunnel", "config", "version.ts"], packages: ["effect", "prom-client", "node:"] },
-  injector: { rooms: ["tunnel", "config", "version.ts"], packages: ["effect", "prom-client", "node:"] },
+  settings: { rooms: [], packages: ["effect", "node:"] },
+  sidecar: { rooms: ["settings", "tunnel", "config", "version.ts"], packages: ["effect", "prom-client", "node:"] },
+  injector: { rooms: ["settings", "tunnel", "config", "version.ts"], packages: ["effect", "prom-client", "node:"] },
   cli: {
-    rooms: Object.keys({ config: 0, tunnel: 0, sidecar: 0, network: 0, injector: 0, "version.ts": 0 }),
+    rooms: Object.keys({ config: 0, tunnel: 0, settings: 0, sidecar: 0, network: 0, injector: 0, "version.ts": 0 }),
     packages: ["effect", "node:"],
   },
 }

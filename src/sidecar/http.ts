@@ -1,10 +1,10 @@
 /** Probes, status and metrics over HTTP. Read-only: no request changes anything, no answer holds a credential. */
 import { Data, Effect, Layer, Runtime } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { Listen } from "../settings/index.ts"
 import type { Status } from "../tunnel/index.ts"
 import { type Check, liveness, type Observation, readiness } from "./health.ts"
 import { makeMetrics } from "./metrics.ts"
-import type { Listen } from "./settings.ts"
 
 export class HttpError extends Data.TaggedError("HttpError")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 71
