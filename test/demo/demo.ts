@@ -3,7 +3,7 @@
  * Everything that is printed was measured in this run; everything that was made is removed at the end and on Ctrl-C.
  */
 import { type Child, eventually, succeed } from "../support/child.ts"
-import { Client, subject } from "../support/culvert.ts"
+import { bun, Client, project, subject } from "../support/culvert.ts"
 import { Lab, networkState, outer, sweep } from "../support/lab.ts"
 import { clientConfiguration, OpenVpnServer, type ServerOptions, tunnel } from "../support/openvpn.ts"
 import { download, iperf3, WebServer } from "../support/traffic.ts"
@@ -64,8 +64,9 @@ async function demo(): Promise<void> {
   await eventually(5_000, "the server hears of it", () => server.log.some((line) => farewell.test(line)))
   step("stop", "the server received the exit notification")
   const undone = (await networkState(lab.client)) === before
-  step("stop", `devices, addresses, routes and firewall of the client are ${undone ? "" : "NOT "}as they were before`)
-  if (code !== 0 || !undone) process.exitCode = 1
+  step("stop", `devices, addresses and routes of the client are ${undone ? "" : "NOT "}as they were before`)
+  const cleared = subject !== "culvert" || (await clearFirewall(lab))
+  if (code !== 0 || !undone || !cleared) process.exitCode = 1
 }
 
 /** Prints the status whenever it changes, until the client ends. */
@@ -97,6 +98,21 @@ async function ping(lab: Lab, address: string): Promise<void> {
   const counts = /(\d+) packets transmitted, (\d+) received/.exec(text)
   const average = /= [\d.]+\/([\d.]+)\//.exec(text)?.[1]
   step("ping", `${address}: ${counts?.[2]} of ${counts?.[1]} answered, ${average} ms on average`)
+}
+
+/** The kill switch outlives the client on purpose: shows that, removes it, and says whether all went well. */
+async function clearFirewall(lab: Lab): Promise<boolean> {
+  const firewall = (command: string) => lab.client.succeed([bun, "src/main.ts", "firewall", command], { cwd: project })
+  const reaches = async () => (await lab.client.finish(["ping", "-c", "1", "-w", "1", outer.server.ipv4])).code === 0
+  const stays = (await firewall("show")).startsWith("The kill switch is on") && !(await reaches())
+  step(
+    "firewall",
+    `the kill switch ${stays ? "stays: nothing leaves the namespace without the tunnel" : "did NOT stay"}`,
+  )
+  await firewall("clear")
+  const gone = (await lab.client.succeed(["nft", "list", "ruleset"])) === "" && (await reaches())
+  step("firewall", gone ? "culvert firewall clear: everything is as it was before" : "it could NOT be removed")
+  return stays && gone
 }
 
 /** Watches the outer link while `transfer` runs: what is not OpenVPN's there has leaked. */

@@ -11,7 +11,7 @@
  */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { Child, type ChildOptions, type Finished, finish, succeed } from "./child.ts"
 import { makePki, type Pki } from "./pki.ts"
 
@@ -62,6 +62,7 @@ export class Lab implements AsyncDisposable {
   /** Writes a file below the lab's directory and returns its path. */
   write(name: string, text: string, mode = 0o644): string {
     const file = join(this.directory, name)
+    mkdirSync(dirname(file), { recursive: true })
     writeFileSync(file, text, { mode })
     return file
   }

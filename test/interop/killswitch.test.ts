@@ -1,0 +1,145 @@
+/** The kill switch: what it lets out, that it stays, how it is explained and removed. */
+import { afterEach, expect } from "bun:test"
+import { eventually } from "../support/child.ts"
+import { bun, Client, exitCode, project } from "../support/culvert.ts"
+import { networkState, outer } from "../support/lab.ts"
+import { clientConfiguration, OpenVpnServer, type ServerOptions } from "../support/openvpn.ts"
+import { ping } from "../support/traffic.ts"
+import { testCulvert, useBench } from "./bench.ts"
+
+const bench = useBench({ defaultRoute: true })
+
+const culvert = (...parameters: ReadonlyArray<string>) =>
+  bench.lab.client.succeed([bun, "src/main.ts", ...parameters], { cwd: project })
+/** Outside the tunnel: the server's own outer address, which answers unless something is in the way. */
+const outside = (address: string) => ping(bench.lab.client, address, 1)
+
+afterEach(() => culvert("firewall", "clear"))
+
+testCulvert("while Culvert runs, and after its end, nothing passes beside the tunnel until it is cleared", async () => {
+  await outside(outer.server.ipv4)
+  await outside(outer.server.ipv6)
+  await using _server = await bench.serve()
+  await using client = bench.connect({})
+  await client.ready()
+  await bench.carriesTraffic()
+  await expect(outside(outer.server.ipv4)).rejects.toThrow()
+  await expect(outside(outer.server.ipv6)).rejects.toThrow()
+
+  await client.stop("SIGKILL")
+  await expect(outside(outer.server.ipv4)).rejects.toThrow()
+  expect(await culvert("firewall", "show")).toContain("The kill switch is on")
+  expect(await culvert("firewall", "clear")).toContain("removed")
+  expect(await culvert("firewall", "show")).toContain("off")
+  await outside(outer.server.ipv4)
+  await outside(outer.server.ipv6)
+})
+
+testCulvert("show says in words where packets may go", async () => {
+  await using _server = await bench.serve()
+  await using client = bench.connect(
+    {},
+    {},
+    { environment: { CULVERT_BYPASS: "192.0.2.0/24", CULVERT_INBOUND: "tcp:8080" } },
+  )
+  await client.ready()
+  const words = await culvert("firewall", "show")
+  for (const part of [
+    "into the tunnel tun0",
+    `to the VPN server: udp ${outer.server.ipv4} port 1194`,
+    "exception 192.0.2.0/24: CULVERT_BYPASS",
+    "from the tunnel: tcp port 8080",
+    "culvert firewall clear",
+  ]) {
+    expect(words).toContain(part)
+  }
+  expect((await client.stop()).code).toBe(exitCode.stopped)
+  // The way to the server is closed with the program.
+  expect(await culvert("firewall", "show")).not.toContain("VPN server")
+})
+
+testCulvert("another server is let through as soon as it is tried, and the one before no more", async () => {
+  const { lab } = bench
+  await using _second = await OpenVpnServer.start(lab, { port: 1195 })
+  const text = clientConfiguration(lab, {}, { lines: ["connect-timeout 1"] }).replace(
+    /^remote .*$/m,
+    `remote ${outer.server.ipv4} 1194\nremote ${outer.server.ipv4} 1195`,
+  )
+  await using client = Client.start(lab, text)
+  await client.ready()
+  await bench.carriesTraffic()
+  expect(client.child.output).not.toContain("EPERM")
+  const words = await culvert("firewall", "show")
+  expect(words).toContain("port 1195")
+  expect(words).not.toContain("port 1194")
+})
+
+testCulvert(
+  "from the tunnel only what CULVERT_INBOUND lists comes in; from outside everything is answered",
+  async () => {
+    const { lab } = bench
+    const options: ServerOptions = {}
+    await using _server = await bench.serve(options)
+    const listening = [8080, 8081].map((port) =>
+      lab.client.start("listener", [
+        bun,
+        "-e",
+        `Bun.serve({ hostname: "::", port: ${port}, fetch: () => new Response("hello") })`,
+      ]),
+    )
+    try {
+      await using client = bench.connect(options, {}, { environment: { CULVERT_INBOUND: "tcp:8080" } })
+      await client.ready()
+      const get = (address: string, port: number) =>
+        lab.server.finish(["curl", "-s", "--max-time", "1", `http://${address}:${port}/`])
+      await eventually(
+        5_000,
+        "answers from outside",
+        async () => (await get(outer.client.ipv4, 8081)).stdout === "hello",
+      )
+      expect((await get(`[${outer.client.ipv6}]`, 8081)).stdout).toBe("hello")
+      expect((await get("10.66.0.2", 8080)).stdout).toBe("hello")
+      expect((await get("10.66.0.2", 8081)).code).not.toBe(0)
+      await expect(ping(lab.server, "10.66.0.2", 1)).rejects.toThrow()
+      // The tunnel's address is nobody's business on the pod's own network.
+      await lab.server.succeed(["ip", "route", "add", "10.66.0.2/32", "via", outer.client.ipv4])
+      try {
+        expect((await get("10.66.0.2", 8080)).code).not.toBe(0)
+      } finally {
+        await lab.server.succeed(["ip", "route", "del", "10.66.0.2/32", "via", outer.client.ipv4])
+      }
+    } finally {
+      for (const child of listening) await child.stop("SIGKILL")
+    }
+  },
+)
+
+testCulvert("CULVERT_KILL_SWITCH=off leaves no table", async () => {
+  const { lab } = bench
+  const before = await lab.client.succeed(["nft", "list", "ruleset"])
+  await using _server = await bench.serve()
+  await using client = bench.connect({}, {}, { environment: { CULVERT_KILL_SWITCH: "off" } })
+  await client.ready()
+  await outside(outer.server.ipv4)
+  expect((await client.stop()).code).toBe(exitCode.stopped)
+  expect(await lab.client.succeed(["nft", "list", "ruleset"])).toBe(before)
+})
+
+testCulvert("what cannot be set is refused with the way to mend it, and nothing is half applied", async () => {
+  const { lab } = bench
+  const state = await networkState(lab.client)
+  // A kernel without nftables looks like this to the program.
+  const without = lab.write(
+    "no-nft/nft",
+    "#!/bin/sh\necho 'Error: Could not process rule: Operation not supported' >&2\nexit 1\n",
+    0o755,
+  )
+  const path = { PATH: `${without.replace(/\/nft$/, "")}:${process.env.PATH}` }
+  await using client = bench.connect({}, {}, { environment: path })
+  expect(await client.child.exited()).toBe(exitCode.hostRefused)
+  expect(client.child.output).toMatch(/nf_tables/)
+  expect(client.child.output).toMatch(/CULVERT_KILL_SWITCH=off/)
+  expect(await networkState(lab.client)).toBe(state)
+  expect(await lab.client.succeed(["nft", "list", "ruleset"])).not.toContain("culvert")
+  await ping(lab.client, outer.server.ipv4)
+})

@@ -1,0 +1,190 @@
+/**
+ * An application that never stops sending, in every way a program can: TCP, UDP, ICMP, raw packets, forged sources, both families, by
+ * name and by address, over connections opened at its start and over new ones. And the Internet that it talks to.
+ *
+ *   bun application.ts internet      answers, and goes on sending to whoever spoke once
+ *   bun application.ts send          says every half second what it sent and received, as one line of JSON
+ */
+import { dlopen, FFIType, ptr } from "bun:ffi"
+import { createSocket } from "node:dgram"
+import { Resolver } from "node:dns/promises"
+import { connect, createServer, type Socket } from "node:net"
+import type { Child } from "./child.ts"
+import { bun } from "./culvert.ts"
+import type { Namespace } from "./lab.ts"
+
+/** Addresses that no namespace of the lab has but the Internet's. */
+export const internet = { ipv4: "198.51.100.1", ipv6: "2001:db8:51::1", forged: "203.0.113.7" } as const
+
+export interface Sent {
+  /** Packets handed to the kernel, or refused by it, by kind. */
+  readonly tried: Readonly<Record<string, number>>
+  /** Answers and stream data, by kind. */
+  readonly received: Readonly<Record<string, number>>
+}
+
+/** Gives `namespace` the Internet's addresses and runs it there. */
+export async function startInternet(namespace: Namespace): Promise<Child> {
+  await namespace.succeed(["ip", "address", "replace", `${internet.ipv4}/32`, "dev", "lo"])
+  await namespace.succeed(["ip", "address", "replace", `${internet.ipv6}/128`, "dev", "lo"])
+  const child = namespace.start("internet", [bun, import.meta.path, "internet"])
+  await child.line(/listening/)
+  return child
+}
+
+export async function startApplication(namespace: Namespace): Promise<Child> {
+  const child = namespace.start("application", [bun, import.meta.path, "send"])
+  await child.line(/^\{/)
+  return child
+}
+
+/** What it said last. */
+export function sentBy(application: Child): Sent {
+  const line = application.lines.findLast((text) => text.startsWith("{"))
+  if (line === undefined) throw new Error("the application said nothing")
+  return JSON.parse(line) as Sent
+}
+
+const interval = 25
+const ports = { answering: 8180, streaming: 8181, udp: 9000 } as const
+
+function serveInternet(): void {
+  const stream = (socket: Socket) => {
+    const timer = setInterval(() => socket.write("from the internet\n"), interval)
+    socket.on("error", () => {})
+    socket.on("close", () => clearInterval(timer))
+  }
+  createServer((socket) => socket.on("error", () => {}).end("hello\n")).listen(ports.answering, "::")
+  createServer(stream).listen(ports.streaming, "::")
+  for (const family of ["udp4", "udp6"] as const) {
+    const socket = createSocket({ type: family, ipv6Only: family === "udp6" })
+    const known = new Set<string>()
+    socket.on("error", () => {})
+    socket.on("message", (_message, peer) => {
+      const key = `${peer.address} ${peer.port}`
+      if (known.has(key)) return
+      known.add(key)
+      setInterval(() => socket.send("from the internet", peer.port, peer.address, () => {}), interval)
+    })
+    socket.bind(ports.udp, family === "udp4" ? internet.ipv4 : internet.ipv6)
+  }
+  console.log("listening")
+}
+
+function send(): void {
+  const tried: Record<string, number> = {}
+  const received: Record<string, number> = {}
+  const count = (table: Record<string, number>, kind: string) => {
+    table[kind] = (table[kind] ?? 0) + 1
+  }
+  const families = [
+    ["4", internet.ipv4],
+    ["6", internet.ipv6],
+  ] as const
+
+  for (const [family, address] of families) {
+    // These two only answer: the first packet that a new firewall sees of them comes from outside.
+    const download = connect({ host: address, port: ports.streaming })
+    download.on("data", () => count(received, `download${family}`))
+    download.on("error", () => {})
+    const answers = createSocket(family === "4" ? "udp4" : "udp6")
+    answers.on("message", () => {
+      count(received, `answers${family}`)
+      answers.send("thanks", ports.udp, address, () => {})
+    })
+    answers.on("error", () => {})
+    answers.send("hello", ports.udp, address, () => {})
+
+    const early = connect({ host: address, port: ports.streaming })
+    early.on("data", () => count(received, `earlyTcp${family}`))
+    early.on("error", () => {})
+    const udp = createSocket(family === "4" ? "udp4" : "udp6")
+    udp.on("message", () => count(received, `udp${family}`))
+    udp.on("error", () => {})
+    setInterval(() => {
+      count(tried, `earlyTcp${family}`)
+      if (early.writable) early.write("still here\n")
+      count(tried, `udp${family}`)
+      udp.send("hello", ports.udp, address, () => {})
+      count(tried, `tcp${family}`)
+      const fresh = connect({ host: address, port: ports.answering })
+      fresh.on("data", () => count(received, `tcp${family}`))
+      fresh.on("error", () => {})
+      setTimeout(() => fresh.destroy(), 10 * interval)
+    }, interval)
+
+    const resolver = new Resolver({ timeout: 200, tries: 1 })
+    resolver.setServers([family === "4" ? address : `[${address}]:53`])
+    setInterval(() => {
+      count(tried, `dns${family}`)
+      void resolver.resolve4(`name-${tried[`dns${family}`]}.example`).then(
+        () => count(received, `dns${family}`),
+        () => {},
+      )
+    }, 4 * interval)
+  }
+  const raw = rawPackets()
+  setInterval(() => {
+    for (const [kind, push] of Object.entries(raw)) {
+      count(tried, kind)
+      push()
+    }
+  }, interval)
+  setInterval(() => console.log(JSON.stringify({ tried, received })), 500)
+}
+
+/** One function for each kind of packet that is made by hand. */
+function rawPackets(): Readonly<Record<string, () => void>> {
+  const libc = dlopen("libc.so.6", {
+    socket: { args: [FFIType.i32, FFIType.i32, FFIType.i32], returns: FFIType.i32 },
+    sendto: {
+      args: [FFIType.i32, FFIType.ptr, FFIType.u64, FFIType.i32, FFIType.ptr, FFIType.u32],
+      returns: FFIType.i64,
+    },
+  }).symbols
+  const sender = (family: number, protocol: number, packet: Uint8Array, to: Uint8Array) => {
+    const socket = libc.socket(family, sockRaw, protocol)
+    return () => void libc.sendto(socket, ptr(packet), packet.length, 0, ptr(to), to.length)
+  }
+  const to4 = new Uint8Array([afInet, 0, 0, 0, ...bytes4(internet.ipv4), ...new Uint8Array(8)])
+  const to6 = new Uint8Array([afInet6, 0, 0, 0, 0, 0, 0, 0, ...bytes6, 0, 0, 0, 0])
+  // The kernel fills in length, identification and checksum.
+  const header = (protocol: number, source: string) =>
+    new Uint8Array([
+      0x45,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      64,
+      protocol,
+      0,
+      0,
+      ...bytes4(source),
+      ...bytes4(internet.ipv4),
+      1,
+      2,
+      3,
+      4,
+    ])
+  const echo = new Uint8Array([8, 0, 0xf7, 0xff - 8, 0, 1, 0, 7])
+  return {
+    icmp4: sender(afInet, 1, echo, to4),
+    icmp6: sender(afInet6, 58, new Uint8Array([128, 0, 0, 0, 0, 1, 0, 7]), to6),
+    raw4: sender(afInet, 255, header(253, "0.0.0.0"), to4),
+    forged4: sender(afInet, 255, header(6, internet.forged), to4),
+    raw6: sender(afInet6, 253, new Uint8Array(16), to6),
+  }
+}
+
+const bytes4 = (address: string): ReadonlyArray<number> => address.split(".").map(Number)
+/** 2001:db8:51::1 */
+const bytes6 = [0x20, 0x01, 0x0d, 0xb8, 0, 0x51, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+const afInet = 2
+const afInet6 = 10
+const sockRaw = 3
+
+if (import.meta.main) (process.argv[2] === "internet" ? serveInternet : send)()
