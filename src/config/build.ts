@@ -48,7 +48,7 @@ const commonOf = (settings: Settings, contents: Contents, complete: boolean, rep
       bindDevice: settings.last("bind-dev")?.values[0],
     },
     auth: authOf(settings, report),
-    compression: compressionOf(settings),
+    compression: compressionOf(settings, report),
     replayWindow: { packets: replayPackets, seconds: replaySeconds },
     timers: {
       handWindow: settings.values("hand-window")[0],

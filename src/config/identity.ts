@@ -18,7 +18,7 @@ export const identityOf = (settings: Settings, contents: Contents, report: Diagn
   if (cert !== undefined && !settings.mentions("key")) report.error(cert, `"cert" needs "key" as well`)
   if (key !== undefined && !settings.mentions("cert")) report.error(key, `"key" needs "cert" as well`)
   if (extra !== undefined && !settings.mentions("cert") && !settings.mentions("pkcs12"))
-    report.error(extra, `"extra-certs" needs "cert" as well`)
+    report.warning(extra, `"extra-certs" has no effect without "cert"`)
   if (key !== undefined && privateKey?.encrypted && passphrase === undefined) {
     report.info(
       key,

@@ -110,11 +110,16 @@ export const staticCipherOf = (settings: Settings, report: Diagnostics): CbcCiph
 }
 
 /** Undefined: packets have no byte for it. Of `compress` and `comp-lzo` the last one holds. */
-export const compressionOf = (settings: Settings): Compression | undefined => {
+export const compressionOf = (settings: Settings, report: Diagnostics): Compression | undefined => {
   const setting = settings.lastOf("compress", "comp-lzo")
   if (setting === undefined || setting.values[0] === "migrate") return undefined
-  const allowed = settings.last("allow-compression")?.values[0]
-  return { framing: framingOf(setting.name, setting.values[0]), allow: allowed === "no" ? "no" : "asym" }
+  const allowed = settings.last("allow-compression")
+  const framing = framingOf(setting.name, setting.values[0])
+  if (allowed?.values[0] === "no" && (framing === "lzo" || framing === "lz4" || framing === "lz4-v2")) {
+    const message = `"${setting.name}" and "allow-compression no" (line ${allowed.line}) cannot both be given`
+    report.error(setting, message, "a framing without compression: compress stub-v2")
+  }
+  return { framing, allow: allowed?.values[0] === "no" ? "no" : "asym" }
 }
 
 const framingOf = (name: string, word: Exclude<CompressionWord, "migrate">): Compression["framing"] => {

@@ -125,12 +125,16 @@ const trust = (trust: TlsProfile["trust"]): ReadonlyArray<string> => {
     ...(verifyX509Name === undefined ? [] : line("verify-x509-name", verifyX509Name.value, verifyX509Name.form)),
     ...(field === "CN" && fields.length === 0 ? [] : line("x509-username-field", field, ...fields)),
     ...fingerprints.flatMap((fingerprint) => line("peer-fingerprint", fingerprint)),
-    ...(issuerFingerprints === undefined ? [] : block("verify-hash", issuerFingerprints.values.map(withColons))),
+    ...(issuerFingerprints === undefined ? [] : issuers(issuerFingerprints)),
     ...(revoked?._tag === "Directory" ? fileLine("crl-verify", revoked.path, "dir") : []),
     ...(revoked?._tag === "List" ? block("crl-verify", linesOf(revoked.pem)) : []),
     ...(ca === undefined ? [] : block("ca", linesOf(ca))),
   ]
 }
+
+/** A block is SHA-256. */
+const issuers = ({ digest, values }: NonNullable<TlsProfile["trust"]["issuerFingerprints"]>): ReadonlyArray<string> =>
+  digest === "SHA256" ? block("verify-hash", values.map(withColons)) : line("verify-hash", values[0], digest)
 
 const proofs = (profile: TlsProfile, shown: boolean): ReadonlyArray<string> => {
   const { identity, credentials, staticChallenge } = profile

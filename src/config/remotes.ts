@@ -101,7 +101,7 @@ const mssfixOf = (scope: Settings, tunMtu: number): Remote["mssfix"] => {
 /** A client's socket is bound only when the file asks for it; then to port 1194 unless it names another. */
 const localOf = (scope: Settings): Remote["local"] => {
   const address = scope.last("local")?.values[0]
-  const bind = scope.lastOf("bind", "nobind")?.name === "bind"
+  const bind = scope.has("bind")
   const lport = scope.last("lport")?.values[0]
   if (address === undefined && lport === undefined && !bind) return undefined
   const port = lport ?? scope.values("port")[0]

@@ -84,6 +84,16 @@ export const takesMany = <const R extends ReadonlyArray<Grammar<unknown>>, G>(
 
 export const flag = takes([])
 
+/** Words that nothing is done with, as a manual writes them: `name [value]`, `[word...]`. */
+export const usage = (syntax: string): Parameters<ReadonlyArray<string>> => {
+  const words = syntax.split(" ").map((text) => ({ ...word, syntax: text.replace(/[[\].]/g, ""), text }))
+  return {
+    required: words.filter(({ text }) => !text.startsWith("[")),
+    optional: words.filter(({ text }) => text.startsWith("[") && !text.endsWith("...]")),
+    rest: words.find(({ text }) => text.endsWith("...]")),
+  }
+}
+
 type Spec<A extends ReadonlyArray<unknown>> = Omit<Row<A>, "status">
 
 export function honoured<A extends ReadonlyArray<unknown>>(spec: Spec<A> & { readonly default: A }): DefaultedRow<A>
@@ -92,14 +102,20 @@ export function honoured<A extends ReadonlyArray<unknown>>(spec: Spec<A>): Row<A
   return { ...spec, status: { tag: "honoured" } }
 }
 
-type Rest<A extends ReadonlyArray<unknown>> = Partial<Spec<A>>
+/** What a row says besides its status and its sentence. */
+export type Rest<A extends ReadonlyArray<unknown> = ReadonlyArray<string>> = Partial<Spec<A>>
 
 /** Accepted without effect; said as an info. `because` completes "has no effect here: ...". */
 export const ignored = <A extends ReadonlyArray<unknown> = ReadonlyArray<string>>(
   because: string,
   doc: string,
   rest: Rest<A> = {},
-): Row<A> => ({ takes: anything as Parameters<A>, ...rest, doc, status: { tag: "ignored", because, loud: false } })
+): Row<A> => ({
+  takes: flag as Parameters<ReadonlyArray<unknown>> as Parameters<A>,
+  ...rest,
+  doc,
+  status: { tag: "ignored", because, loud: false },
+})
 
 /** Accepted without effect; said as a warning, since the author may count on it. */
 export const ignoredLoudly = <A extends ReadonlyArray<unknown> = ReadonlyArray<string>>(

@@ -48,7 +48,7 @@ const revokedOf = (setting: Setting<readonly ["dir"?]>, settings: Settings, cont
   return pem === undefined ? undefined : ({ _tag: "List", pem } as const)
 }
 
-/** The fingerprints of one line, or of the lines of one block; a block cannot name the digest, so its length tells. */
+/** The fingerprints of one line, or of the lines of one block, which are SHA-256. */
 const issuerFingerprintsOf = (
   given: ReadonlyArray<Setting<readonly [string, ("SHA1" | "SHA256")?]>>,
   report: Diagnostics,
@@ -56,7 +56,7 @@ const issuerFingerprintsOf = (
   const last = given.at(-1)
   if (last === undefined) return undefined
   const lengthOf = { SHA1: 40, SHA256: 64 }
-  const digest = last.values[1] ?? (last.inBlock && last.values[0].length === lengthOf.SHA256 ? "SHA256" : "SHA1")
+  const digest = last.inBlock ? "SHA256" : (last.values[1] ?? "SHA1")
   const together = last.inBlock ? given.filter(({ inBlock }) => inBlock) : [last]
   for (const setting of together) {
     if (setting.values[0].length !== lengthOf[digest])

@@ -409,7 +409,7 @@ describe("refused directives", () => {
 
 describe("directives without effect", () => {
   test("say why, once each", () => {
-    expect(notesOf(minimal("persist-key\nblock-outside-dns\nup /etc/up.sh arg\n<dh>\nx\n</dh>"))).toEqual([
+    expect(notesOf(minimal("persist-key\nblock-outside-dns\nup /etc/up.sh\n<dh>\nx\n</dh>"))).toEqual([
       '5:1: info: "persist-key" has no effect here: keys are always kept in memory',
       '6:1: info: "block-outside-dns" has no effect here: it concerns Windows',
       '7:1: warning: "up" has no effect here: no scripts are run',

@@ -10,6 +10,7 @@ import {
   refused,
   takes,
   takesMany,
+  usage,
 } from "../row.ts"
 import { deviceName, host, integer, oneOf, path, port, seconds, text, wordOr } from "../values.ts"
 
@@ -77,6 +78,7 @@ export const connection = {
   bind: honoured({
     takes: takes([], [oneOf("ipv6only")]),
     connection: true,
+    conflicts: ["nobind"],
     otherwise: "off, unless `lport` or `local` is given",
     doc: "Bind the socket to `local` and `lport` (else the port of `port`).",
   }),
@@ -225,9 +227,18 @@ export const connection = {
     connection: true,
     doc: "User name and password for the SOCKS proxy, on two lines. Culvert's own: with it a file can carry all that it needs.",
   }),
-  "http-proxy-retry": ignored("attempts are always repeated", "Obsolete.", { connection: true }),
-  "http-proxy-timeout": ignored("`server-poll-timeout` covers proxies", "Obsolete.", { connection: true }),
-  "socks-proxy-retry": ignored("attempts are always repeated", "Obsolete.", { connection: true }),
+  "http-proxy-retry": ignored("attempts are always repeated", "Obsolete.", {
+    takes: usage("[word...]"),
+    connection: true,
+  }),
+  "http-proxy-timeout": ignored("`server-poll-timeout` covers proxies", "Obsolete.", {
+    takes: usage("seconds"),
+    connection: true,
+  }),
+  "socks-proxy-retry": ignored("attempts are always repeated", "Obsolete.", {
+    takes: usage("[word...]"),
+    connection: true,
+  }),
   sndbuf: honoured({
     takes: bufferSize,
     pending: noEffectYet(kernelSizes, false),
@@ -242,12 +253,22 @@ export const connection = {
     otherwise: "the kernel's",
     doc: "Size of the socket's receive buffer; 0 leaves it to the kernel.",
   }),
-  "socket-flags": ignored(socketIsOurs, "Flags of the socket, such as TCP_NODELAY.", { push: "other" }),
+  "socket-flags": ignored(socketIsOurs, "Flags of the socket, such as TCP_NODELAY.", {
+    takes: takesMany([], oneOf("TCP_NODELAY")),
+    push: "other",
+  }),
   "tcp-nodelay": ignored(socketIsOurs, "Short for `socket-flags TCP_NODELAY`."),
-  "mtu-disc": ignored(socketIsOurs, "Path MTU discovery of the socket.", { connection: true }),
+  "mtu-disc": ignored(socketIsOurs, "Path MTU discovery of the socket.", {
+    takes: takes([oneOf("no", "maybe", "yes")]),
+    connection: true,
+  }),
   "mtu-test": ignored(socketIsOurs, "Measure the path MTU once."),
-  "ip-remote-hint": ignored("the server's address comes from its name", "An address for the server."),
-  preresolve: ignored("names are looked up for every attempt", "Resolve all names at start."),
+  "ip-remote-hint": ignored("the server's address comes from its name", "An address for the server.", {
+    takes: usage("[host]"),
+  }),
+  preresolve: ignored("names are looked up for every attempt", "Resolve all names at start.", {
+    takes: usage("[word]"),
+  }),
   "persist-local-ip": ignored("addresses are looked up for every attempt", "Keep the local address over a reconnect."),
   "persist-remote-ip": ignored(
     "addresses are looked up for every attempt",
@@ -256,7 +277,10 @@ export const connection = {
   multihome: ignored("only a server needs it", "Answer from the address that a packet came to."),
   passtos: ignored("the type of service is not copied", "Copy the type of service of inner packets to outer ones."),
   "fast-io": ignored("obsolete: input and output are always batched", "Skip one system call per UDP packet."),
-  shaper: ignoredLoudly("the bandwidth is not limited", "Limit the outgoing bandwidth.", { push: "other" }),
+  shaper: ignoredLoudly("the bandwidth is not limited", "Limit the outgoing bandwidth.", {
+    takes: takes([integer("bytes", 100, 100000000)]),
+    push: "other",
+  }),
   mark: honoured({
     takes: takes([integer("mark", 0, 2147483647)]),
     pending: notYet("routing by mark would be lost without it"),

@@ -10,6 +10,7 @@ import {
   refused,
   takes,
   takesMany,
+  usage,
 } from "../row.ts"
 import { fingerprint, hexBits, integer, nameList, oneOf, seconds, sha256Fingerprint, text } from "../values.ts"
 
@@ -130,13 +131,15 @@ export const crypto = {
     otherwise: "CN",
     doc: "The fields of the certificate that `verify-x509-name NAME name` compares, joined by `_`; `ext:` before an extension.",
   }),
-  "x509-track": ignored("no scripts are run", "Hand fields of certificates to scripts."),
+  "x509-track": ignored("no scripts are run", "Hand fields of certificates to scripts.", { takes: usage("field") }),
   "tls-verify": refused(
     "a script cannot take part in verification",
     "Let a script judge certificates.",
     "use `verify-x509-name`",
   ),
-  "tls-export-cert": ignored("no scripts are run", "Write the server's certificate to a directory."),
+  "tls-export-cert": ignored("no scripts are run", "Write the server's certificate to a directory.", {
+    takes: usage("directory"),
+  }),
   "tls-auth": honoured({
     takes: takes([], [direction]),
     content: keyFile,
@@ -179,7 +182,7 @@ export const crypto = {
   }),
   "tls-ciphersuites": honoured({ takes: takes([nameList]), otherwise: "OpenSSL's", doc: "Cipher suites of TLS 1.3." }),
   "tls-groups": honoured({ takes: takes([nameList]), otherwise: "OpenSSL's", doc: "Groups of the key exchange." }),
-  "ecdh-curve": ignored("`tls-groups` decides", "Obsolete name of one group."),
+  "ecdh-curve": ignored("`tls-groups` decides", "Obsolete name of one group.", { takes: usage("name") }),
   "tls-cert-profile": honoured({
     takes: takes([oneOf("insecure", "legacy", "preferred", "suiteb")]),
     default: ["legacy"],
@@ -220,7 +223,7 @@ export const crypto = {
     default: ["SHA1"],
     doc: "Digest that signs `tls-auth` packets (and data packets of CBC ciphers).",
   }),
-  keysize: ignored("obsolete: the cipher's name says it", "Key size of the cipher."),
+  keysize: ignored("obsolete: the cipher's name says it", "Key size of the cipher.", { takes: usage("bits") }),
   "key-method": ignored("obsolete: it is always 2", "Key exchange method.", { takes: takes([oneOf("2")]) }),
   "no-replay": refused("it would accept packets twice", "Switch replay protection off.", "remove the line"),
   "no-iv": refused(
@@ -233,7 +236,9 @@ export const crypto = {
     default: [64, 15],
     doc: "How many packet numbers, and how many seconds, a packet may come late. UDP only; 0 is strictly in order.",
   }),
-  "replay-persist": ignored("every session has new keys", "Keep the replay window in a file."),
+  "replay-persist": ignored("every session has new keys", "Keep the replay window in a file.", {
+    takes: usage("file"),
+  }),
   "mute-replay-warnings": ignored("replays are counted, not logged one by one", "Do not log replays."),
   compress: honoured({
     takes: takes([], [oneOf("stub", "stub-v2", "lzo", "lz4", "lz4-v2", "migrate")]),
@@ -251,7 +256,7 @@ export const crypto = {
   }),
   "comp-noadapt": ignored("nothing is compressed", "Compress every packet."),
   "allow-compression": honoured({
-    takes: takes([], [oneOf("no", "asym", "yes")]),
+    takes: takes([oneOf("no", "asym", "yes")]),
     pending: noEffectYet("compressed packets are not taken", false),
     otherwise: "no",
     doc: "Whether compressed packets are taken; what is sent is never compressed.",
@@ -300,16 +305,20 @@ export const crypto = {
     pushOnly: true,
     doc: "Whether more messages follow with options: 2 yes, 1 no.",
   }),
-  engine: ignored("OpenSSL's own implementations are used", "Use cryptographic hardware."),
-  providers: ignored("OpenSSL's own implementations are used", "Load OpenSSL providers."),
-  prng: ignored("obsolete: OpenSSL's generator is used", "Choose a random number generator."),
+  engine: ignored("OpenSSL's own implementations are used", "Use cryptographic hardware.", { takes: usage("[name]") }),
+  providers: ignored("OpenSSL's own implementations are used", "Load OpenSSL providers.", {
+    takes: usage("name [name...]"),
+  }),
+  prng: ignored("obsolete: OpenSSL's generator is used", "Choose a random number generator.", {
+    takes: usage("algorithm [bytes]"),
+  }),
   "pkcs11-id": refused(elsewhere, "Use a key of a smart card.", giveFiles),
   "pkcs11-id-management": refused(elsewhere, "Use a key of a smart card.", giveFiles),
   "pkcs11-providers": refused(elsewhere, "Use a key of a smart card.", giveFiles),
-  "pkcs11-cert-private": ignored(elsewhere, "A detail of `pkcs11-id`."),
-  "pkcs11-pin-cache": ignored(elsewhere, "A detail of `pkcs11-id`."),
-  "pkcs11-private-mode": ignored(elsewhere, "A detail of `pkcs11-id`."),
-  "pkcs11-protected-authentication": ignored(elsewhere, "A detail of `pkcs11-id`."),
+  "pkcs11-cert-private": ignored(elsewhere, "A detail of `pkcs11-id`.", { takes: usage("[flag...]") }),
+  "pkcs11-pin-cache": ignored(elsewhere, "A detail of `pkcs11-id`.", { takes: usage("seconds") }),
+  "pkcs11-private-mode": ignored(elsewhere, "A detail of `pkcs11-id`.", { takes: usage("mask [mask...]") }),
+  "pkcs11-protected-authentication": ignored(elsewhere, "A detail of `pkcs11-id`.", { takes: usage("[flag...]") }),
   cryptoapicert: refused(elsewhere, "Use a key of the Windows store.", giveFiles),
   "management-external-key": refused(elsewhere, "Let another program sign.", giveFiles),
   "management-external-cert": refused(elsewhere, "Let another program give the certificate.", giveFiles),

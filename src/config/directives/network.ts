@@ -1,5 +1,5 @@
 /** Rows: the tun device, addresses, routes, names, and what may be taken from the server. */
-import { flag, honoured, ignored, noEffectYet, notYet, type Row, takes, takesMany, word } from "../row.ts"
+import { flag, honoured, ignored, noEffectYet, notYet, type Row, takes, takesMany, usage, word } from "../row.ts"
 import { deviceName, host, integer, ipv4, ipv6, ipv6Prefix, netmask, oneOf, text, wordOr } from "../values.ts"
 
 const metric = wordOr("default", integer("metric", 0, 2147483647))
@@ -17,7 +17,7 @@ export const network = {
     takes: takes([oneOf("tun", "tap")]),
     doc: "The type of a device whose name does not tell; only `tun`.",
   }),
-  "dev-node": ignored("the device node is /dev/net/tun", "Path of the device node."),
+  "dev-node": ignored("the device node is /dev/net/tun", "Path of the device node.", { takes: usage("path") }),
   topology: honoured({
     takes: takes([oneOf("net30", "p2p", "subnet")]),
     push: "other",
@@ -52,12 +52,22 @@ export const network = {
     doc: "MTU of the tun device.",
   }),
   "tun-mtu-max": ignored("buffers hold the largest packet", "Largest MTU that a server may push.", {
+    takes: takes([integer("bytes", 68, 65536)]),
     connection: true,
   }),
-  "tun-mtu-extra": ignored(tapOnly, "Room for larger packets read from the device.", { connection: true }),
+  "tun-mtu-extra": ignored(tapOnly, "Room for larger packets read from the device.", {
+    takes: usage("bytes"),
+    connection: true,
+  }),
   "tun-ipv6": ignored("obsolete: tun devices carry IPv6", "Let the tun device carry IPv6."),
-  "link-mtu": ignored("`tun-mtu` and `mssfix` decide on sizes", "MTU of the outer packets.", { connection: true }),
-  "udp-mtu": ignored("`tun-mtu` and `mssfix` decide on sizes", "Another name of `link-mtu`.", { connection: true }),
+  "link-mtu": ignored("`tun-mtu` and `mssfix` decide on sizes", "MTU of the outer packets.", {
+    takes: usage("bytes"),
+    connection: true,
+  }),
+  "udp-mtu": ignored("`tun-mtu` and `mssfix` decide on sizes", "Another name of `link-mtu`.", {
+    takes: usage("bytes"),
+    connection: true,
+  }),
   route: honoured({
     takes: takes([host], [wordOr("default", netmask), wordOr("default", host), metric]),
     repeats: true,
@@ -89,16 +99,19 @@ export const network = {
     doc: "The metric of routes that name none.",
   }),
   "route-delay": ignored("routes are set as soon as the tunnel is up", "Wait before routes are set.", {
+    takes: usage("[seconds] [seconds]"),
     push: "other",
   }),
-  "route-method": ignored(windowsOnly, "How routes are set on Windows.", { push: "other" }),
+  "route-method": ignored(windowsOnly, "How routes are set on Windows.", { takes: usage("method"), push: "other" }),
   "route-nopull": honoured({ takes: flag, doc: "Take no routes and no names from the server." }),
   "route-noexec": honoured({
     takes: flag,
     pending: notYet("`route-nopull` takes none from the server"),
     doc: "Leave routes to somebody else.",
   }),
-  "max-routes": ignored("obsolete: the number of routes is not limited", "Limit the number of routes."),
+  "max-routes": ignored("obsolete: the number of routes is not limited", "Limit the number of routes.", {
+    takes: usage("[count]"),
+  }),
   "redirect-gateway": honoured({
     takes: takesMany([], redirectFlag),
     repeats: true,
@@ -133,15 +146,17 @@ export const network = {
     push: "dns",
     doc: "Name servers and search domains: `server N address A...`, `server N resolve-domains D...`, `server N dnssec yes|optional|no`, `server N transport plain|DoH|DoT`, `server N sni NAME`, `search-domains D...`.",
   }),
-  "dns-updown": ignored("no scripts are run", "Script that sets name servers."),
+  "dns-updown": ignored("no scripts are run", "Script that sets name servers.", { takes: usage("command") }),
   "block-outside-dns": ignored(windowsOnly, "Block name servers outside of the tunnel.", { push: "dns" }),
   "register-dns": ignored(windowsOnly, "Renew the registration of names.", { push: "dns" }),
   "pull-filter": honoured({
-    takes: takes([oneOf("accept", "ignore", "reject"), text("prefix")]),
+    takes: takes([oneOf("accept", "ignore", "reject"), { ...word, syntax: "prefix" }]),
     repeats: true,
     doc: "Accept, skip, or end the attempt at pushed options that begin with these characters; the first filter that matches decides.",
   }),
   "persist-tun": honoured({ takes: flag, doc: "Keep the device and its routes over a reconnect." }),
-  lladdr: ignored(tapOnly, "Link-layer address of a tap device.", { push: "other" }),
-  txqueuelen: ignored("the device keeps the kernel's queue length", "Length of the device's transmit queue."),
+  lladdr: ignored(tapOnly, "Link-layer address of a tap device.", { takes: usage("address"), push: "other" }),
+  txqueuelen: ignored("the device keeps the kernel's queue length", "Length of the device's transmit queue.", {
+    takes: usage("packets"),
+  }),
 } as const satisfies Record<string, Row>
