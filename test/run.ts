@@ -10,7 +10,7 @@ import { sweep } from "./support/lab.ts"
 
 const project = join(import.meta.dir, "..")
 
-interface Group {
+interface Job {
   readonly name: string
   readonly filters: ReadonlyArray<string>
   readonly parameters: ReadonlyArray<string>
@@ -21,58 +21,97 @@ interface Case {
   readonly outcome: "passed" | "failed" | "skipped"
 }
 
+/** Folders of tests that start real servers: a process for each file, two at a time, as many as the machine has cores. */
+const realFolders = ["test/interop", "test/container"]
+
+/** Files that put the machine under full load, or measure what a busy neighbour would spoil: one after the other. */
+const alone = ["test/interop/rekey.test.ts", "test/interop/hostile.test.ts", "test/interop/leak.test.ts"]
+
 let interrupted: NodeJS.Signals | undefined
-let running: Bun.Subprocess | undefined
+const running = new Set<Bun.Subprocess>()
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     interrupted ??= signal
-    running?.kill(signal)
+    for (const child of running) child.kill(signal)
   })
 }
 
 const reports = mkdtempSync(join(tmpdir(), `cv${process.pid}-`))
 tellSweep()
+const filters = process.argv.slice(2)
 const cases: Array<Case> = []
-for (const group of groups(process.argv.slice(2))) {
-  if (interrupted === undefined) cases.push(...(await run(group)))
-}
+for (const job of unitJobs(filters)) cases.push(...(await run(job, "inherit")))
+const real = realJobs(filters)
+await pool(
+  real.filter(({ name }) => !alone.includes(name)),
+  2,
+)
+await pool(
+  real.filter(({ name }) => alone.includes(name)),
+  1,
+)
 rmSync(reports, { recursive: true, force: true })
 tellSweep()
 if (interrupted !== undefined) process.exit(128 + constants.signals[interrupted])
 process.exit(conclude(cases))
 
-/** Unit tests must not wait for the network; interop tests do. */
-function groups(filters: ReadonlyArray<string>): ReadonlyArray<Group> {
-  const interop = filters.filter((filter) => filter.includes("interop"))
-  const unit = filters.filter((filter) => !filter.includes("interop"))
-  const all: ReadonlyArray<Group> = [
-    { name: "unit", filters: unit, parameters: ["--path-ignore-patterns", "test/interop/**"] },
-    {
-      name: "interop",
-      filters: interop.length > 0 ? interop : ["test/interop/"],
-      // The pattern matches nothing: it replaces what bunfig.toml may say about this directory.
-      parameters: ["--path-ignore-patterns", "none", "--timeout", "60000"],
-    },
-  ]
-  if (filters.length === 0) return all
-  return all.filter(({ name }) => (name === "unit" ? unit : interop).length > 0)
+/** Unit tests must not wait for the network, and have bun's short limit for that. */
+function unitJobs(filters: ReadonlyArray<string>): ReadonlyArray<Job> {
+  const unit = filters.filter((filter) => !isReal(filter))
+  const ignored = realFolders.flatMap((folder) => ["--path-ignore-patterns", `${folder}/**`])
+  return filters.length > 0 && unit.length === 0 ? [] : [{ name: "unit", filters: unit, parameters: ignored }]
 }
 
-async function run({ name, filters, parameters }: Group): Promise<ReadonlyArray<Case>> {
-  console.log(`\n${name} tests`)
-  const report = join(reports, `${name}.xml`)
-  running = Bun.spawn(
+function realJobs(filters: ReadonlyArray<string>): ReadonlyArray<Job> {
+  const wanted = filters.filter(isReal)
+  if (filters.length > 0 && wanted.length === 0) return []
+  return realFolders
+    .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.test.ts`).scanSync({ cwd: project })])
+    .filter((file) => wanted.length === 0 || wanted.some((filter) => file.includes(filter)))
+    .sort()
+    .map((file) => ({
+      name: file,
+      filters: [`./${file}`],
+      // The pattern matches nothing: it replaces what bunfig.toml says about these folders.
+      parameters: ["--path-ignore-patterns", "none", "--timeout", "60000"],
+    }))
+}
+
+function isReal(filter: string): boolean {
+  return realFolders.some((folder) => filter.includes(folder.split("/")[1]!))
+}
+
+/** Runs the jobs in order, `width` of them at a time; each one's output comes in one piece when it is done. */
+async function pool(jobs: ReadonlyArray<Job>, width: number): Promise<void> {
+  const waiting = [...jobs]
+  const lane = async () => {
+    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) cases.push(...(await run(job, "pipe")))
+  }
+  await Promise.all(Array.from({ length: width }, lane))
+}
+
+async function run({ name, filters, parameters }: Job, output: "inherit" | "pipe"): Promise<ReadonlyArray<Case>> {
+  if (interrupted !== undefined) return []
+  if (output === "inherit") console.log(`\n${name} tests`)
+  const report = join(reports, `${name.replaceAll("/", "-")}.xml`)
+  const child = Bun.spawn(
     [process.execPath, "test", ...parameters, "--reporter=junit", `--reporter-outfile=${report}`, ...filters],
-    { cwd: project, stdio: ["ignore", "inherit", "inherit"] },
+    { cwd: project, stdio: ["ignore", output, output] },
   )
-  const code = await running.exited
-  running = undefined
+  running.add(child)
+  const [stdout, stderr, code] = await Promise.all([textOf(child.stdout), textOf(child.stderr), child.exited])
+  running.delete(child)
+  if (output === "pipe") process.stdout.write(`\n${stdout}${stderr}`)
   const found = readReport(report)
   // A crash, a file that cannot be loaded, an error between two tests: no test case says so.
   if (code !== 0 && !found.some(({ outcome }) => outcome === "failed")) {
     return [...found, { name: `${name}: bun test ended with status ${code}`, outcome: "failed" }]
   }
   return found
+}
+
+async function textOf(stream: ReadableStream<Uint8Array> | number | undefined): Promise<string> {
+  return stream instanceof ReadableStream ? await new Response(stream).text() : ""
 }
 
 function conclude(cases: ReadonlyArray<Case>): number {
