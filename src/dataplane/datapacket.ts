@@ -8,8 +8,11 @@
  */
 
 import type { Region } from "../linux/index.ts"
+import { packetIdLimit } from "../protocol/datachannel.ts"
 import type { DirectionKey } from "../protocol/output.ts"
 import { Drop } from "./drop.ts"
+import type { PacketOpener, PacketSealer } from "./format.ts"
+import type { ReplayWindow } from "./replay.ts"
 
 /** What is needed of `openssl/`'s Aead. All but the lengths are addresses; results are bytes, or -1. */
 export interface AeadContext {
@@ -37,11 +40,9 @@ export interface AeadContext {
 /** Bytes before the payload. */
 export const OVERHEAD_V1 = 21
 export const OVERHEAD_V2 = 24
-export const LARGEST_OVERHEAD = OVERHEAD_V2
 
-/** One key of the sending direction. */
-export class Sealer {
-  /** Bytes that the packet has in front of its payload. */
+/** One key of the sending direction. `usageLimit`: packets and 16-byte blocks together, after which the key is worn out. */
+export class Sealer implements PacketSealer {
   readonly overhead: number
   /** The packet id of the next packet: 1 at first, never reused. */
   nextPacketId = 1
@@ -49,21 +50,35 @@ export class Sealer {
   private readonly nonce: Region
   /** The first four bytes of DATA_V2, the first one of DATA_V1. */
   private readonly head: number
+  private readonly usageLimit: number
+  private usage = 0
 
   /** `nonce` is 12 bytes that belong to this object until `free`. */
-  constructor(aead: AeadContext, nonce: Region, key: DirectionKey, keyId: number, peerId: number | undefined) {
+  constructor(
+    aead: AeadContext,
+    nonce: Region,
+    key: DirectionKey,
+    keyId: number,
+    peerId: number | undefined,
+    usageLimit = Number.POSITIVE_INFINITY,
+  ) {
     this.aead = aead
+    this.usageLimit = usageLimit
     this.nonce = nonce
     this.overhead = peerId === undefined ? OVERHEAD_V1 : OVERHEAD_V2
     this.head = peerId === undefined ? (DATA_V1 << 3) | keyId : ((((DATA_V2 << 3) | keyId) << 24) | peerId) >>> 0
     nonce.bytes.set(key.implicitIv, 4)
   }
 
-  /** Seals the `length` bytes at `start + overhead`; the length of the whole packet, or a drop reason. */
+  get isWornOut(): boolean {
+    return this.nextPacketId > packetIdLimit || this.usage > this.usageLimit
+  }
+
   seal(memory: Region, start: number, length: number): number {
     const packetId = this.nextPacketId
     if (packetId > LAST_PACKET_ID) return Drop.packetIds
     this.nextPacketId = packetId + 1
+    this.usage += usageOf(length)
     const isV2 = this.overhead === OVERHEAD_V2
     const idAt = isV2 ? start + 4 : start + 1
     if (isV2) memory.view.setUint32(start, this.head)
@@ -84,34 +99,54 @@ export class Sealer {
   }
 }
 
-/** One key of the receiving direction. Both packet forms are taken, whichever we send ourselves. */
-export class Opener {
+/** One key of the receiving direction. `usageLimit` as in `Sealer`. */
+export class Opener implements PacketOpener {
+  readonly replay: ReplayWindow
+  payloadAt = 0
+  packetId = 0
   private readonly aead: AeadContext
   private readonly nonce: Region
+  private readonly usageLimit: number
+  private usage = 0
+  private forgeries = 0
 
-  /** As `Sealer`. */
-  constructor(aead: AeadContext, nonce: Region, key: DirectionKey) {
+  /** `nonce` is 12 bytes that belong to this object until `free`. */
+  constructor(
+    aead: AeadContext,
+    nonce: Region,
+    key: DirectionKey,
+    replay: ReplayWindow,
+    usageLimit = Number.POSITIVE_INFINITY,
+  ) {
     this.aead = aead
     this.nonce = nonce
+    this.replay = replay
+    this.usageLimit = usageLimit
     nonce.bytes.set(key.implicitIv, 4)
   }
 
-  /**
-   * Opens a data packet of `length` bytes in place. The payload's length, or a drop reason; the payload stands at
-   * `start + payloadOffset(first byte)` and is garbage after a drop.
-   */
+  get isWornOut(): boolean {
+    return this.usage > this.usageLimit || this.forgeries > FORGERY_LIMIT
+  }
+
   open(memory: Region, start: number, length: number): number {
     const overhead = payloadOffset(memory.bytes[start]!)
     const payloadLength = length - overhead
     if (payloadLength < 1) return Drop.short
     const idAt = start + overhead - 20
-    this.nonce.view.setUint32(0, memory.view.getUint32(idAt))
+    const packetId = memory.view.getUint32(idAt)
+    this.nonce.view.setUint32(0, packetId)
     const aad = overhead === OVERHEAD_V2 ? memory.at(start, 8) : memory.at(idAt, 4)
     const payload = memory.at(start + overhead, payloadLength)
     const tag = memory.at(idAt + 4, 16)
     const aadLength = overhead === OVERHEAD_V2 ? 8 : 4
-    if (this.aead.open(this.nonce.address, aad, aadLength, payload, payloadLength, payload, tag) !== payloadLength)
+    if (this.aead.open(this.nonce.address, aad, aadLength, payload, payloadLength, payload, tag) !== payloadLength) {
+      this.forgeries++
       return Drop.authentication
+    }
+    this.usage += usageOf(payloadLength)
+    this.packetId = packetId
+    this.payloadAt = start + overhead
     return payloadLength
   }
 
@@ -121,18 +156,21 @@ export class Opener {
   }
 }
 
-/** By the first byte of a data packet: how many bytes come before its payload. */
-export function payloadOffset(firstByte: number): number {
-  return firstByte >> 3 === DATA_V2 ? OVERHEAD_V2 : OVERHEAD_V1
+/** What one packet takes of a key's limit: itself, and its blocks of 16 bytes. */
+export function usageOf(length: number): number {
+  return 1 + ((length + 15) >>> 4)
 }
 
-/** Of a data packet that is not shorter than its overhead. */
-export function packetIdAt(memory: Region, start: number): number {
-  return memory.view.getUint32(start + payloadOffset(memory.bytes[start]!) - 20)
+/** By the first byte of a data packet: how many bytes come before its payload. */
+function payloadOffset(firstByte: number): number {
+  return firstByte >> 3 === DATA_V2 ? OVERHEAD_V2 : OVERHEAD_V1
 }
 
 export const DATA_V1 = 6
 export const DATA_V2 = 9
+
+/** Forged packets that a key stands (draft-irtf-cfrg-aead-limits); OpenVPN 2.7 begins to renegotiate here as well. */
+export const FORGERY_LIMIT = 2 ** 35
 
 /** The id after this one would repeat a nonce. */
 const LAST_PACKET_ID = 0xffff_ffff

@@ -32,6 +32,10 @@ export const Drop = {
   transportError: -16,
   /** does not fit into one datagram or frame */
   tooLarge: -17,
+  /** authentic, but its padding or framing is not well-formed */
+  malformed: -18,
+  /** authentic, but compressed in a way that is not taken */
+  compressed: -19,
 } as const
 
 export type DropReason = keyof typeof Drop

@@ -8,11 +8,12 @@
  */
 
 import { EAGAIN, EBADF, EBADFD, EIO, ENOBUFS, errno, errnoName, type Region, readFd, writeFd } from "../linux/index.ts"
-import { OCC_EXIT, OCC_MAGIC, PING_MAGIC, packetIdLimit } from "../protocol/datachannel.ts"
+import { OCC_EXIT, OCC_MAGIC, PING_MAGIC } from "../protocol/datachannel.ts"
 import type { Event } from "./commands.ts"
 import { Counter, type Counters } from "./counters.ts"
-import { DATA_V1, DATA_V2, LARGEST_OVERHEAD, packetIdAt, payloadOffset } from "./datapacket.ts"
+import { DATA_V1, DATA_V2 } from "./datapacket.ts"
 import { Drop } from "./drop.ts"
+import { LARGEST_OVERHEAD, LARGEST_TAIL } from "./format.ts"
 import type { KeySlot, KeySlots } from "./keyslots.ts"
 import { clampMss } from "./mss.ts"
 import { LARGEST_PACKET, type PacketSink, type Transport } from "./transport.ts"
@@ -53,8 +54,8 @@ export class Forwarder implements PacketSink {
   /** Reads one packet from the tun and queues it on the transport; false when there is none to be read. */
   forwardFromTun(transport: Transport, region: Region, start: number): boolean {
     const sending = this.keys.sending
-    const payloadAt = start + (sending?.sealer.overhead ?? LARGEST_OVERHEAD)
-    const space = LARGEST_PACKET - LARGEST_OVERHEAD
+    const payloadAt = start + (sending?.overhead ?? LARGEST_OVERHEAD)
+    const space = LARGEST_PACKET - LARGEST_OVERHEAD - LARGEST_TAIL
     const length = readFd(this.tunFd, region.at(payloadAt, space), space)
     if (length <= 0) {
       if (length === 0) this.loseTun("end of file")
@@ -99,7 +100,7 @@ export class Forwarder implements PacketSink {
       return
     }
     const start = transport.start
-    region.bytes.set(payload, start + sending.sealer.overhead)
+    region.bytes.set(payload, start + sending.overhead)
     this.seal(sending, transport, region, start, payload.length)
   }
 
@@ -111,7 +112,9 @@ export class Forwarder implements PacketSink {
   }
 
   private seal(sending: KeySlot, transport: Transport, region: Region, start: number, length: number): void {
-    const sealed = sending.sealer.seal(region, start, length)
+    const { framing, sealer } = sending
+    const framed = framing === undefined ? length : framing.frame(region.bytes, start + sending.overhead, length)
+    const sealed = framed < 0 ? framed : sealer.seal(region, start, framed)
     if (sealed < 0) {
       this.counters.drop(sealed)
       return
@@ -120,10 +123,12 @@ export class Forwarder implements PacketSink {
     this.counters.set(Counter.lastSend, this.now)
     this.counters.add(Counter.sealedPackets, 1)
     this.counters.add(Counter.keyBytes, sealed)
-    if (sending.sealer.nextPacketId > packetIdLimit && !sending.exhausted) {
-      sending.exhausted = true
-      this.emit({ type: "keyExhausted", generation: this.generation, keyId: sending.keyId })
-    }
+    if (sealer.isWornOut && !sending.exhausted) this.exhaust(sending)
+  }
+
+  private exhaust(key: KeySlot): void {
+    key.exhausted = true
+    this.emit({ type: "keyExhausted", generation: this.generation, keyId: key.keyId })
   }
 
   private deliver(memory: Region, start: number, length: number): number {
@@ -135,7 +140,7 @@ export class Forwarder implements PacketSink {
     if (key === undefined) return Drop.noKey
     const payloadLength = key.opener.open(memory, start, length)
     if (payloadLength < 0) return payloadLength
-    if (!key.replay.accept(this.now, packetIdAt(memory, start))) return Drop.replay
+    if (!key.opener.replay.accept(this.now, key.opener.packetId)) return Drop.replay
     this.counters.set(Counter.lastReceive, this.now)
     if (!key.used) {
       key.used = true
@@ -144,8 +149,16 @@ export class Forwarder implements PacketSink {
     if (key === this.keys.sending) {
       this.counters.add(Counter.openedPackets, 1)
       this.counters.add(Counter.keyBytes, length)
+      if (key.opener.isWornOut && !key.exhausted) this.exhaust(key)
     }
-    const payload = start + payloadOffset(firstByte)
+    const { framing } = key
+    if (framing === undefined) return this.dispatch(memory, key.opener.payloadAt, payloadLength)
+    const unframed = framing.unframe(memory.bytes, key.opener.payloadAt, payloadLength)
+    return unframed < 0 ? unframed : this.dispatch(memory, framing.payloadAt, unframed)
+  }
+
+  /** A payload is a message for us or a packet for the tun. */
+  private dispatch(memory: Region, payload: number, payloadLength: number): number {
     if (payloadLength === PING_MAGIC.length && startsWith(memory.bytes, payload, PING_MAGIC)) return 0
     if (payloadLength >= OCC_MAGIC.length && startsWith(memory.bytes, payload, OCC_MAGIC)) {
       const hasMessage = payloadLength > OCC_MAGIC.length

@@ -1,17 +1,17 @@
 /** The data keys by key id. The memory of the nonces is allocated once; installing and retiring keys reuses it. */
 import type { Arena, Region } from "../linux/index.ts"
-import { Aead, type AeadCipher } from "../openssl/aead.ts"
 import type { DataKey } from "../protocol/output.ts"
 import type { ReplayWindowSize } from "./commands.ts"
-import { Opener, Sealer } from "./datapacket.ts"
+import { Framing } from "./framing.ts"
+import { formatOf, type PacketFormat } from "./keyformat.ts"
 import { ReplayWindow } from "./replay.ts"
 
 /** One installed key, for both directions. */
-export interface KeySlot {
+export interface KeySlot extends PacketFormat {
   readonly keyId: number
-  readonly sealer: Sealer
-  readonly opener: Opener
-  readonly replay: ReplayWindow
+  readonly framing: Framing | undefined
+  /** Bytes in front of a packet from the tun. */
+  readonly overhead: number
   /** Whether `keyUsed` was reported. */
   used: boolean
   /** Whether `keyExhausted` was reported. */
@@ -35,14 +35,15 @@ export class KeySlots {
 
   /** A key that was installed under the same id is retired. Throws when the key does not suit its cipher: a defect. */
   install(key: DataKey, window: ReplayWindowSize): void {
-    const { keyId, cipher, peerId } = key
+    const { keyId, compression } = key
     this.retire(keyId)
-    const nonce = this.nonces[keyId]!
+    const format = formatOf(key, this.nonces[keyId]!, () => new ReplayWindow(window))
+    const framing = compression && new Framing(compression)
     this.slots[keyId] = {
+      ...format,
       keyId,
-      sealer: new Sealer(Aead.create(aead(cipher), key.send.cipherKey, "seal"), nonce.seal, key.send, keyId, peerId),
-      opener: new Opener(Aead.create(aead(cipher), key.receive.cipherKey, "open"), nonce.open, key.receive),
-      replay: new ReplayWindow(window),
+      framing,
+      overhead: format.sealer.overhead + (framing?.overhead ?? 0),
       used: false,
       exhausted: false,
     }
@@ -68,9 +69,3 @@ export class KeySlots {
 }
 
 const KEY_IDS = 8
-
-/** Other ciphers are not offered to the server. */
-function aead(cipher: DataKey["cipher"]): AeadCipher {
-  if (cipher === "AES-256-GCM" || cipher === "AES-128-GCM" || cipher === "CHACHA20-POLY1305") return cipher
-  throw new Error(`installing a data key: ${cipher} is not supported`)
-}

@@ -2,6 +2,7 @@
  * The worker's entry. It blocks in poll(2), so messages arrive only when it yields: the main thread signals the eventfd
  * once for each message it posted, and the worker yields until it has taken as many messages as were signalled.
  */
+import type { DirectionKey } from "../protocol/output.ts"
 import type { Command, Event } from "./commands.ts"
 import { Counters } from "./counters.ts"
 import { Loop } from "./loop.ts"
@@ -53,10 +54,11 @@ function take(command: Command): void {
 }
 
 /** The copies that came with the message; OpenSSL has its own by now. */
-function wipe(...keys: ReadonlyArray<{ readonly cipherKey: Uint8Array; readonly implicitIv: Uint8Array }>): void {
+function wipe(...keys: ReadonlyArray<DirectionKey>): void {
   for (const key of keys) {
     key.cipherKey.fill(0)
     key.implicitIv.fill(0)
+    key.hmacKey?.fill(0)
   }
 }
 

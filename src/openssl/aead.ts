@@ -8,7 +8,7 @@ import { fetchCipher } from "./crypto.ts"
 import { check, libcrypto, OpenSslError, required } from "./library.ts"
 import { allocate, gathered } from "./memory.ts"
 
-export type AeadCipher = "AES-256-GCM" | "AES-128-GCM" | "CHACHA20-POLY1305"
+export type AeadCipher = "AES-256-GCM" | "AES-192-GCM" | "AES-128-GCM" | "CHACHA20-POLY1305"
 export type AeadDirection = "seal" | "open"
 
 /** Bytes. */
@@ -104,7 +104,12 @@ export class Aead {
   }
 }
 
-const keyLength: Record<AeadCipher, number> = { "AES-256-GCM": 32, "AES-128-GCM": 16, "CHACHA20-POLY1305": 32 }
+const keyLength: Record<AeadCipher, number> = {
+  "AES-256-GCM": 32,
+  "AES-192-GCM": 24,
+  "AES-128-GCM": 16,
+  "CHACHA20-POLY1305": 32,
+}
 const fetched = new Map<AeadCipher, number>()
 const EVP_CTRL_AEAD_GET_TAG = 0x10
 const EVP_CTRL_AEAD_SET_TAG = 0x11

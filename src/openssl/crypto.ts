@@ -11,7 +11,7 @@ export type Digest = "MD5" | "SHA1" | "SHA224" | "SHA256" | "SHA384" | "SHA512"
 export const crypto = {
   /** HMAC over the concatenation of `parts`; the full digest. */
   hmac(digest: Digest, key: Uint8Array, ...parts: ReadonlyArray<Uint8Array>): Uint8Array {
-    const { pointer, size } = messageDigest(digest)
+    const { pointer, size } = digestPointer(digest)
     return gathered([key, ...parts], (address, length) => {
       const data = address + key.length
       required(
@@ -23,7 +23,7 @@ export const crypto = {
   },
 
   hash(digest: Digest, ...parts: ReadonlyArray<Uint8Array>): Uint8Array {
-    const { pointer, size } = messageDigest(digest)
+    const { pointer, size } = digestPointer(digest)
     return gathered(parts, (address, length) => {
       check(libcrypto.EVP_Digest(address, length, result.address, 0, pointer, 0), `computing ${digest}`)
       return takeResult(size)
@@ -71,7 +71,8 @@ export function fetchCipher(name: string): number {
   return required(libcrypto.EVP_CIPHER_fetch(0, cString(name).address, 0), `cipher ${name}`)
 }
 
-function messageDigest(digest: Digest): { readonly pointer: number; readonly size: number } {
+/** The EVP_MD of a digest, kept for the life of the process, and its length in bytes. */
+export function digestPointer(digest: Digest): { readonly pointer: number; readonly size: number } {
   const known = fetched.get(digest)
   if (known !== undefined) return known
   libcrypto.ERR_clear_error()

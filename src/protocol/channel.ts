@@ -5,11 +5,12 @@
 import * as Result from "effect/Result"
 import { sameBytes } from "./bytes.ts"
 import type { DropReason } from "./drop.ts"
+import { readEarlyNegotiation } from "./earlynegotiation.ts"
 import { Opcode, opcodeRow } from "./opcode.ts"
 import { type ControlHead, type ControlPacket, decodeHead } from "./packet.ts"
 import type { Crypto, Instant, Random } from "./ports.ts"
 import { newSessionId } from "./sessionid.ts"
-import { makeWrap, type Wrap, type WrapOptions } from "./wrap.ts"
+import { makeDynamicWrap, makeWrap, type Wrap, type WrapOptions } from "./wrap.ts"
 
 /** A packet to send, before the channel adds the session ids. */
 export type Outgoing = Omit<ControlPacket, "sessionId" | "peerSessionId">
@@ -17,13 +18,24 @@ export type Outgoing = Omit<ControlPacket, "sessionId" | "peerSessionId">
 export class ControlChannel {
   readonly localId: Uint8Array
   readonly drops: Partial<Record<DropReason, number>> = {}
+  readonly #crypto: Crypto
+  readonly #options: WrapOptions
+  /** Of key id 0, and of the others as long as there is none for them. */
   readonly #wrap: Wrap
+  #laterWrap: Wrap | undefined
   #remoteId: Uint8Array | undefined
   #lastReceive: Instant | undefined
 
   constructor(crypto: Crypto, random: Random, options: Omit<WrapOptions, "role">) {
     this.localId = newSessionId(random)
-    this.#wrap = makeWrap(crypto, { ...options, role: "client" })
+    this.#crypto = crypto
+    this.#options = { ...options, role: "client" }
+    this.#wrap = makeWrap(crypto, this.#options)
+  }
+
+  /** Dynamic tls-crypt for every key id but 0. `exported`: see `makeDynamicWrap`. */
+  useDynamicKey(exported: Uint8Array): void {
+    this.#laterWrap = makeDynamicWrap(this.#crypto, this.#options, exported)
   }
 
   /** Undefined until the server's hard reset came; then it never changes. */
@@ -36,13 +48,13 @@ export class ControlChannel {
     return this.#lastReceive
   }
 
-  get wrapOverhead(): number {
-    return this.#wrap.overhead
+  wrapOverhead(keyId: number): number {
+    return this.#wrapOf(keyId).overhead
   }
 
   /** The bytes to transmit, with a replay id of their own. */
   seal(packet: Outgoing): Uint8Array {
-    return this.#wrap.wrap({ ...packet, sessionId: this.localId, peerSessionId: this.#remoteId })
+    return this.#wrapOf(packet.keyId).wrap({ ...packet, sessionId: this.localId, peerSessionId: this.#remoteId })
   }
 
   /**
@@ -74,7 +86,8 @@ export class ControlChannel {
     const head = decoded.success
     const refusal = this.#refuseHead(head) ?? admits(head)
     if (refusal !== undefined) return Result.fail(refusal)
-    const unwrapped = this.#wrap.unwrap(now, head, packet)
+    const wrap = this.#wrapOf(head.keyId)
+    const unwrapped = wrap.unwrap(now, head, packet)
     if (Result.isFailure(unwrapped)) return Result.fail(unwrapped.failure)
     const { body } = unwrapped.success
     if (body.peerSessionId !== undefined && !sameBytes(body.peerSessionId, this.localId))
@@ -82,10 +95,16 @@ export class ControlChannel {
     // Every key state begins with its reset as message 0, and only with that.
     if (body.messageId !== undefined && (body.messageId === 0) !== (opcodeRow(head.opcode)?.kind === "reset"))
       return Result.fail("malformed")
-    this.#wrap.accept(now, unwrapped.success)
+    if (head.opcode === Opcode.HardResetServerV2 && Result.isFailure(readEarlyNegotiation(body.payload)))
+      return Result.fail("malformed")
+    wrap.accept(now, unwrapped.success)
     this.#remoteId ??= head.sessionId.slice()
     this.#lastReceive = now
     return Result.succeed({ ...head, ...body })
+  }
+
+  #wrapOf(keyId: number): Wrap {
+    return keyId === 0 ? this.#wrap : (this.#laterWrap ?? this.#wrap)
   }
 
   #refuseHead(head: ControlHead): DropReason | undefined {

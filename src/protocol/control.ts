@@ -1,7 +1,10 @@
 /**
  * Control messages: NUL-terminated text over TLS, recognised by prefix. The stream may cut them anywhere.
  */
+import * as Redacted from "effect/Redacted"
+import { decodeBase64 } from "../config/base64.ts"
 import { maxPlaintextLength } from "./keymethod2.ts"
+import { base64 } from "./login.ts"
 
 /** Splits plaintext into messages. Keeps at most 2048 bytes of an unfinished one; more makes it vanish up to its NUL. */
 export class ControlText {
@@ -42,8 +45,10 @@ export type ServerMessage =
   | { readonly type: "authFailed"; readonly failure: AuthFailure }
   | { readonly type: "authPending"; readonly timeoutSeconds: number | undefined }
   | { readonly type: "info"; readonly text: string }
-  /** SIGUSR1 in OpenVPN's terms: start anew; `advance` with the next remote. */
-  | { readonly type: "restart"; readonly text: string; readonly advance: boolean }
+  /** `INFO_PRE,CR_TEXT:flags:text`: a question in mid-login. `answer`: flag R, the server waits for one. */
+  | { readonly type: "question"; readonly text: string; readonly answer: boolean }
+  /** SIGUSR1 in OpenVPN's terms: start anew; `advance` with the next remote, `keepLogin`: the token stays good. */
+  | { readonly type: "restart"; readonly text: string; readonly advance: boolean; readonly keepLogin: boolean }
   | { readonly type: "halt"; readonly text: string }
   | { readonly type: "exit" }
   /** Only the word that names it, since the rest may be anything. */
@@ -56,6 +61,8 @@ export interface AuthFailure {
   readonly advance: "no" | "remote" | "addr"
   /** The server's own words; "" when it gave none. */
   readonly reason: string
+  /** `CRV1:flags:state:username:text`, the username in base64: to be answered at the next login. */
+  readonly challenge: { readonly username: string; readonly state: Redacted.Redacted<string> } | undefined
 }
 
 /** Recognises by prefix, as OpenVPN does: the name, then the end or a comma. */
@@ -72,10 +79,10 @@ export const parseServerMessage = (message: string): ServerMessage => {
       return { type: "authPending", timeoutSeconds: keywordNumber(rest, "timeout") }
     case "INFO":
     case "INFO_PRE":
-      return { type: "info", text: rest }
+      return info(rest)
     case "RESTART": {
       const { flags, text } = flagged(rest)
-      return { type: "restart", text, advance: flags.includes("N") }
+      return { type: "restart", text, advance: flags.includes("N"), keepLogin: flags.includes("P") }
     }
     case "HALT":
       return { type: "halt", text: flagged(rest).text }
@@ -89,14 +96,14 @@ export const parseServerMessage = (message: string): ServerMessage => {
 export type ClientMessage =
   | { readonly type: "pushRequest" }
   /** The answer to a `CR_TEXT` challenge. */
-  | { readonly type: "challengeResponse"; readonly text: string }
+  | { readonly type: "challengeResponse"; readonly text: Redacted.Redacted<string> }
 
 export const encodeClientMessage = (message: ClientMessage | { readonly type: "exit" }): string => {
   switch (message.type) {
     case "pushRequest":
       return "PUSH_REQUEST"
     case "challengeResponse":
-      return `CR_RESPONSE,${base64(message.text)}`
+      return `CR_RESPONSE,${base64(Redacted.value(message.text))}`
     case "exit":
       return "EXIT"
   }
@@ -115,8 +122,7 @@ const pushReply = (rest: string): ServerMessage => {
 /** `TEMP[backoff 42,advance no]:text`, bracket and text optional; anything else is the reason of a lasting refusal. */
 const authFailure = (rest: string): AuthFailure => {
   const temporary = /^TEMP(?:\[([^\]]*)\])?:?(.*)$/.exec(rest)
-  if (temporary === null)
-    return { temporary: false, backoffSeconds: undefined, advance: "no", reason: withoutChallengeState(rest) }
+  if (temporary === null) return { temporary: false, backoffSeconds: undefined, advance: "no", ...challenged(rest) }
   const keywords = temporary[1] ?? ""
   const advance = /(?:^|,) *advance (no|remote|addr) *(?:,|$)/.exec(keywords)?.[1] as AuthFailure["advance"] | undefined
   return {
@@ -124,11 +130,27 @@ const authFailure = (rest: string): AuthFailure => {
     backoffSeconds: keywordNumber(keywords, "backoff"),
     advance: advance ?? "no",
     reason: temporary[2] ?? "",
+    challenge: undefined,
   }
 }
 
-/** A dynamic challenge (`CRV1:flags:state:username:text`) carries state and user name: only its text is for people. */
-const withoutChallengeState = (reason: string): string => /^CRV1:[^:]*:[^:]*:[^:]*:(.*)$/.exec(reason)?.[1] ?? reason
+/** A dynamic challenge carries state and user name: only its text is for people. */
+const challenged = (rest: string): Pick<AuthFailure, "reason" | "challenge"> => {
+  const [, state, encoded, text] = /^CRV1:[^:]*:([^:]*):([^:]*):(.*)$/.exec(rest) ?? []
+  if (state === undefined || encoded === undefined || text === undefined)
+    return { reason: rest.startsWith("CRV1:") ? "a challenge that cannot be read" : rest, challenge: undefined }
+  const name = decodeBase64(encoded)
+  return {
+    reason: text,
+    challenge: name && { username: new TextDecoder().decode(name), state: Redacted.make(state) },
+  }
+}
+
+const info = (rest: string): ServerMessage => {
+  const question = /^CR_TEXT:([^:]*):(.*)$/.exec(rest)
+  if (question === null) return { type: "info", text: rest }
+  return { type: "question", text: question[2]!, answer: question[1]!.split(",").includes("R") }
+}
 
 /** `[flags]text`, brackets optional. */
 const flagged = (rest: string): { flags: string; text: string } => {
@@ -143,7 +165,5 @@ const keywordNumber = (keywords: string, name: string): number | undefined => {
   }
   return undefined
 }
-
-const base64 = (text: string): string => btoa(String.fromCharCode(...new TextEncoder().encode(text)))
 
 const latin1 = new TextDecoder("latin1")

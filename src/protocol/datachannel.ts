@@ -5,8 +5,12 @@
  *
  * followed, for the AEAD ciphers, by: packet id 4 | tag 16 | ciphertext. Nonce: packet id || implicit IV (8).
  * Associated data: V2 the first eight bytes; V1 the packet id only. The packet id starts at 1 for each key and never wraps.
+ *
+ * For the CBC ciphers: HMAC | IV 16 | CBC(packet id 4 | payload | PKCS#7 padding). The HMAC covers IV and ciphertext, not the head.
+ *
+ * In the epoch format (DATA_V2 only): epoch 2 | counter 6 | ciphertext | tag 16. Associated data: the first twelve bytes.
  */
-import type { DataCipher } from "../config/profile.ts"
+import type { CbcCipher, DataCipher } from "../config/profile.ts"
 import { keyIdOf, Opcode, opcodeOf } from "./opcode.ts"
 
 export interface DataHead {
@@ -38,13 +42,21 @@ export const noPeerId = 0xffffff
 /** Packet ids beyond this call for a new key. */
 export const packetIdLimit = 0xff000000
 
-/** Key length in bytes of the data ciphers. All have 12-byte nonces and 16-byte tags. */
-export const cipherKeyLength: Readonly<Record<DataCipher, 16 | 32>> = {
+/** Key length in bytes of the data ciphers. Those that authenticate by themselves have 12-byte nonces and 16-byte tags. */
+export const cipherKeyLength: Readonly<Record<DataCipher, 16 | 24 | 32>> = {
   "AES-256-GCM": 32,
+  "AES-192-GCM": 24,
   "AES-128-GCM": 16,
   "CHACHA20-POLY1305": 32,
+  "AES-256-CBC": 32,
+  "AES-192-CBC": 24,
+  "AES-128-CBC": 16,
 }
 
+export const isCbc = (cipher: DataCipher): cipher is CbcCipher => cipher.endsWith("-CBC")
+
+/** What the first epoch's keys are made of. */
+export const epochSecretLength = 32
 export const implicitIvLength = 8
 export const tagLength = 16
 export const packetIdLength = 4

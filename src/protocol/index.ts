@@ -17,6 +17,7 @@ export {
   tagLength,
 } from "./datachannel.ts"
 export type { DropReason } from "./drop.ts"
+export { Login, type LoginOptions, type UserCredentials } from "./login.ts"
 export { mssFor } from "./mtu.ts"
 export { keyIdOf, Opcode, opcodeOf } from "./opcode.ts"
 export type { Versions } from "./options.ts"

@@ -5,12 +5,12 @@
  *
  * and every part is truncated from the left to what the cipher needs.
  */
-import type { DataCipher } from "../config/profile.ts"
 import { concat, isZero } from "./bytes.ts"
-import { cipherKeyLength, implicitIvLength } from "./datachannel.ts"
+import { cipherKeyLength, epochSecretLength, implicitIvLength } from "./datachannel.ts"
 import type { KeySource } from "./keymethod2.ts"
 import type { DataKey, DirectionKey } from "./output.ts"
 import type { Crypto } from "./ports.ts"
+import { digestLength } from "./wrap.ts"
 
 /** RFC 5705 exporter label of the data keys, used without context. */
 export const exporterLabel = "EXPORTER-OpenVPN-datakeys"
@@ -49,24 +49,26 @@ export const tls1Prf = (
   return md5.map((byte, index) => byte ^ sha1[index]!)
 }
 
-export interface DataKeyFacts {
-  readonly keyId: number
-  readonly cipher: DataCipher
-  readonly peerId: number | undefined
-}
+/** Everything about a data key but the key itself. */
+export type DataKeyFacts = Omit<DataKey, "send" | "receive">
 
 /** The client's view of a key block. Undefined: a cipher key of nothing but zeros, which must not be used. */
 export const sliceKeyBlock = (block: Uint8Array, facts: DataKeyFacts): DataKey | undefined => {
-  const send = directionKey(block, 0, facts.cipher)
-  const receive = directionKey(block, 128, facts.cipher)
+  const send = directionKey(block, 0, facts)
+  const receive = directionKey(block, 128, facts)
   if (isZero(send.cipherKey) || isZero(receive.cipherKey)) return undefined
-  return { keyId: facts.keyId, cipher: facts.cipher, peerId: facts.peerId, send, receive }
+  const { keyId, cipher, peerId, digest, epoch = false, compression } = facts
+  return { keyId, cipher, peerId, digest, epoch, compression, send, receive }
 }
 
-const directionKey = (block: Uint8Array, offset: number, cipher: DataCipher): DirectionKey => ({
-  cipherKey: block.slice(offset, offset + cipherKeyLength[cipher]),
-  implicitIv: block.slice(offset + 64, offset + 64 + implicitIvLength),
-})
+const directionKey = (block: Uint8Array, offset: number, { cipher, digest, epoch }: DataKeyFacts): DirectionKey => {
+  const part = (at: number, length: number) => block.slice(offset + at, offset + at + length)
+  return {
+    cipherKey: part(0, epoch === true ? epochSecretLength : cipherKeyLength[cipher]),
+    implicitIv: part(64, epoch === true || digest !== undefined ? 0 : implicitIvLength),
+    hmacKey: digest === undefined ? undefined : part(64, digestLength[digest]),
+  }
+}
 
 /** P_hash of RFC 2246 §5. */
 const expand = (

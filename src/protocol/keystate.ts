@@ -11,6 +11,7 @@ import { concat, empty } from "./bytes.ts"
 import type { Outgoing } from "./channel.ts"
 import { ControlText, terminated } from "./control.ts"
 import type { DropReason } from "./drop.ts"
+import { readEarlyNegotiation } from "./earlynegotiation.ts"
 import {
   buildKeyMethod2,
   type KeyMethod2,
@@ -20,10 +21,11 @@ import {
   parseKeyMethod2,
 } from "./keymethod2.ts"
 import { exporterLabel, keyBlockLength, type PrfInput, prfKeyBlock } from "./keys.ts"
+import { smallestPayload } from "./mtu.ts"
 import { Opcode } from "./opcode.ts"
 import { type ControlPacket, maxAcks } from "./packet.ts"
 import type { Crypto, Instant, PeerCheck, Random, Tls, TlsConnection, TlsState } from "./ports.ts"
-import { ReliableReceiver, ReliableSender } from "./reliability.ts"
+import { type Message, ReliableReceiver, ReliableSender } from "./reliability.ts"
 
 export interface KeyStateOptions {
   readonly keyId: number
@@ -33,10 +35,12 @@ export interface KeyStateOptions {
   readonly tlsTimeout: number
   /** The most TLS bytes in one packet. */
   readonly payloadLimit: number
+  /** tls-crypt-v2: bytes of the wrapped client key, which may have to travel with message 1 and then leaves less room. */
+  readonly wrappedKeyLength: number
   /** How many acknowledgements an ACK_V1 may carry. */
   readonly ackLimit: () => number
   /** What we say in the key exchange, asked for when it is sent, because credentials may have changed. */
-  readonly introduce: () => Omit<KeyMethod2, "source">
+  readonly introduce: () => Result.Result<Omit<KeyMethod2, "source">, string>
   readonly transmit: (packet: Outgoing) => void
 }
 
@@ -76,6 +80,8 @@ export class KeyState {
   readonly #text = new ControlText()
   readonly #events: Array<KeyStateEvent> = []
   #phase: Phase = { tag: "reset" }
+  /** The server asked for the wrapped key in message 1. */
+  #owesWrappedKey = false
   #lastReceive: Instant | undefined
   /** Waits for room in the send window. */
   #ciphertext: Uint8Array = empty
@@ -85,7 +91,7 @@ export class KeyState {
   /** Queues the reset; `timeout` sends it, or the answer to the packet that is `receive`d first carries it. */
   constructor(
     now: Instant,
-    reset: typeof Opcode.HardResetClientV2 | typeof Opcode.SoftResetV1,
+    reset: typeof Opcode.HardResetClientV2 | typeof Opcode.HardResetClientV3 | typeof Opcode.SoftResetV1,
     options: KeyStateOptions,
   ) {
     this.keyId = options.keyId
@@ -123,7 +129,10 @@ export class KeyState {
     return this.#phase.tag === "exchanged" ? this.#phase.remote.options : undefined
   }
 
-  /** A packet that the channel has accepted. Returns why its message is not delivered, if so. */
+  /**
+   * A packet that the channel has accepted. Returns why its message is not delivered, if so. What it calls for is
+   * transmitted by `timeout`, which must follow.
+   */
   receive(now: Instant, packet: ControlPacket): DropReason | undefined {
     this.#lastReceive = now
     this.#sender.acknowledge(packet.acks)
@@ -131,13 +140,13 @@ export class KeyState {
     for (let message = this.#receiver.next(); message !== undefined; message = this.#receiver.next()) {
       if (this.#phase.tag === "reset") {
         this.#phase = { tag: "handshake", tls: this.#options.tls.connect() }
+        this.#owesWrappedKey = asksForWrappedKey(message)
         this.#sender.expedite(now)
       } else if ("tls" in this.#phase) {
         this.#phase.tls.feed(message.payload)
         this.#progress()
       }
     }
-    this.#flush(now)
     return drop
   }
 
@@ -173,6 +182,12 @@ export class KeyState {
       : prfKeyBlock(crypto, { client: phase.source, server: phase.remote.source, ...ids })
   }
 
+  /** RFC 5705 exporter of the TLS connection; undefined when there is none. */
+  exportKey(label: string, length: number): Uint8Array | undefined {
+    if (!("facts" in this.#phase) || this.#phase.tls.state.tag !== "open") return undefined
+    return this.#phase.tls.exportKey(label, length)
+  }
+
   /** Releases the TLS connection; nothing happens any more. Idempotent. */
   free(): void {
     if ("tls" in this.#phase) this.#phase.tls.free()
@@ -206,7 +221,7 @@ export class KeyState {
 
   #introduce(tls: TlsConnection, facts: OpenTls): void {
     const source = newKeySource(this.#options.random, "client")
-    const message = buildKeyMethod2({ source, ...this.#options.introduce() })
+    const message = Result.flatMap(this.#options.introduce(), (ours) => buildKeyMethod2({ source, ...ours }))
     if (Result.isFailure(message)) {
       this.#fail(`key exchange: ${message.failure}`)
       return
@@ -260,10 +275,7 @@ export class KeyState {
 
   #flush(now: Instant): void {
     this.#collectCiphertext()
-    while (this.#ciphertext.length > 0 && this.#sender.hasRoom) {
-      this.#sender.queue(now, Opcode.ControlV1, this.#ciphertext.subarray(0, this.#options.payloadLimit))
-      this.#ciphertext = this.#ciphertext.slice(this.#options.payloadLimit)
-    }
+    while (this.#ciphertext.length > 0 && this.#sender.hasRoom) this.#queueCiphertext(now)
     if (this.#ciphertext.length > maxWaiting) this.#fail("the server acknowledges nothing")
     for (const { id, opcode, payload } of this.#sender.take(now))
       this.#transmit(opcode, this.#receiver.takeAcks(piggybackedAcks), id, payload)
@@ -276,9 +288,24 @@ export class KeyState {
       )
   }
 
+  #queueCiphertext(now: Instant): void {
+    const { payloadLimit, wrappedKeyLength } = this.#options
+    const opcode = this.#owesWrappedKey ? Opcode.ControlWkcV1 : Opcode.ControlV1
+    const limit = this.#owesWrappedKey ? Math.max(payloadLimit - wrappedKeyLength, smallestPayload) : payloadLimit
+    this.#owesWrappedKey = false
+    this.#sender.queue(now, opcode, this.#ciphertext.subarray(0, limit))
+    this.#ciphertext = this.#ciphertext.slice(limit)
+  }
+
   #transmit(opcode: Opcode, acks: ReadonlyArray<number>, messageId: number | undefined, payload: Uint8Array): void {
     this.#options.transmit({ opcode, keyId: this.keyId, acks, messageId, payload })
   }
+}
+
+const asksForWrappedKey = ({ opcode, payload }: Message): boolean => {
+  if (opcode !== Opcode.HardResetServerV2) return false
+  const early = readEarlyNegotiation(payload)
+  return Result.isSuccess(early) && early.success.resendWrappedKey
 }
 
 /** Bytes of ciphertext that may wait for room in the send window: far more than any certificate chain. */

@@ -65,4 +65,4 @@ const innerHeader = { ipv4: 40, ipv6: 60 } as const
 const smallestInner = 128
 
 /** `max-packet-size` may be as low as 154; progress matters more than the limit then. */
-const smallestPayload = 16
+export const smallestPayload = 16

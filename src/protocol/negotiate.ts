@@ -1,41 +1,49 @@
 /** What the data channel will be, from what the server pushed and what the file allows. */
 import * as Result from "effect/Result"
-import type { DataCipher } from "../config/profile.ts"
+import type { Compression, DataCipher, DigestName } from "../config/profile.ts"
 import type { Pushed } from "../config/push.ts"
-import { noPeerId } from "./datachannel.ts"
+import { chooseCompression } from "./compression.ts"
+import { isCbc, noPeerId } from "./datachannel.ts"
+import type { DataKeyFacts } from "./keys.ts"
 import type { Derivation } from "./keystate.ts"
 import { maxTunMtu, optionsField } from "./options.ts"
 
 /** Holds for all keys of the session. */
-export interface DataChannel {
-  readonly cipher: DataCipher
-  /** Undefined: DATA_V1. */
-  readonly peerId: number | undefined
+export interface DataChannel extends Omit<DataKeyFacts, "keyId"> {
   readonly derivation: Derivation
   /** Whether the server understands EXIT on the control channel. */
   readonly exitOnControl: boolean
+  /** Dynamic tls-crypt for the key states after the first. */
+  readonly dynamicWrap: boolean
 }
 
 export interface Offer {
   readonly dataCiphers: ReadonlyArray<DataCipher>
   readonly dataCiphersFallback: DataCipher | undefined
+  /** The HMAC of CBC ciphers. */
+  readonly auth: DigestName
+  /** As the file has it; a server may push another framing. */
+  readonly compression: Compression | undefined
 }
 
 /** Fails with why the push cannot be honoured. `serverOptions`: the options string of the server's key exchange. */
 export const negotiate = (pushed: Pushed, serverOptions: string, offer: Offer): Result.Result<DataChannel, string> => {
   const refusal = refusePush(pushed)
   if (refusal !== undefined) return Result.fail(refusal)
+  const compression = chooseCompression(pushed.compression, offer.compression)
+  if (Result.isFailure(compression)) return Result.fail(compression.failure)
   return Result.map(chooseCipher(pushed, serverOptions, offer), (cipher) => ({
     cipher,
+    digest: isCbc(cipher) ? offer.auth : undefined,
+    compression: compression.success,
     peerId: pushed.peerId === noPeerId ? undefined : pushed.peerId,
     derivation: pushed.protocolFlags.includes("tls-ekm") ? "tls-ekm" : "prf",
     exitOnControl: pushed.protocolFlags.includes("cc-exit"),
+    dynamicWrap: pushed.protocolFlags.includes("dyn-tls-crypt"),
   }))
 }
 
 const refusePush = (pushed: Pushed): string | undefined => {
-  if (pushed.compression !== undefined)
-    return `the server pushed "${pushed.compression}", but compression is not supported: remove it from the server's configuration`
   if (pushed.tunMtu !== undefined && (pushed.tunMtu < minTunMtu || pushed.tunMtu > maxTunMtu))
     return `the server pushed tun-mtu ${pushed.tunMtu}, outside ${minTunMtu} to ${maxTunMtu}`
   const flag = pushed.protocolFlags.find((name) => notAnnounced.has(name))
@@ -64,5 +72,5 @@ const chooseCipher = (pushed: Pushed, serverOptions: string, offer: Offer): Resu
 }
 
 /** Each changes what is on the wire; a server may only push them to a client that announced them. */
-const notAnnounced: ReadonlySet<string> = new Set(["dyn-tls-crypt", "aead-epoch"])
+const notAnnounced: ReadonlySet<string> = new Set(["aead-epoch"])
 const minTunMtu = 100

@@ -57,6 +57,8 @@ export interface PeerInfoFacts {
   readonly tunMtu: number
   /** `push-peer-info`: tell more than the server needs. */
   readonly push: boolean
+  /** A code is at hand for a question in mid-login (CR_TEXT). */
+  readonly answersQuestions: boolean
   /** From `setenv`: UV_* goes only with `push`, IV_* always. */
   readonly variables: ReadonlyArray<readonly [string, string]>
 }
@@ -74,6 +76,7 @@ export const peerInfo = (facts: PeerInfoFacts): string => {
     ["IV_PROTO", String(protocolBits(facts.pull))],
     ["IV_PLAT_VER", push ? versions.platformVersion : undefined],
     ["IV_SSL", push ? versions.ssl : undefined],
+    ...(facts.answersQuestions ? [["IV_SSO", "crtext"] as const] : []),
   ]
   const variables = facts.variables.filter(
     ([name]) => (name.startsWith("IV_") || (push && name.startsWith("UV_"))) && !own.some(([taken]) => taken === name),
@@ -96,9 +99,10 @@ const protocolBits = (pull: boolean): number =>
   ivProto.tlsKeyExport |
   ivProto.authPendingKeyword |
   ivProto.exitNotify |
-  ivProto.authFailTemporary
+  ivProto.authFailTemporary |
+  ivProto.dynamicTlsCrypt
 
-/** Bits of IV_PROTO. Not set, because not built: NCP_P2P 32, DYN_TLS_CRYPT 512, DATA_EPOCH 1024, PUSH_UPDATE 4096. */
+/** Bits of IV_PROTO. Not set, because not built: NCP_P2P 32, DATA_EPOCH 1024, PUSH_UPDATE 4096. */
 const ivProto = {
   dataV2: 2,
   requestPush: 4,
@@ -106,4 +110,5 @@ const ivProto = {
   authPendingKeyword: 16,
   exitNotify: 128,
   authFailTemporary: 256,
+  dynamicTlsCrypt: 512,
 } as const

@@ -2,7 +2,7 @@
  * What a `Session` tells its driver: one ordered stream, drained with `poll()` after every call.
  * Order matters: an `InstallKey` comes before the `UseKey` that names it.
  */
-import type { DataCipher } from "../config/profile.ts"
+import type { DataCipher, DigestName } from "../config/profile.ts"
 import type { Pushed } from "../config/push.ts"
 import type { PeerCertificate } from "./ports.ts"
 
@@ -36,15 +36,29 @@ export interface DataKey {
   readonly cipher: DataCipher
   /** 24-bit peer id: DATA_V2; undefined: DATA_V1. */
   readonly peerId: number | undefined
+  /** The HMAC of a CBC cipher; undefined with a cipher that authenticates by itself. */
+  readonly digest?: DigestName | undefined
+  /** The epoch format (AEAD and DATA_V2 only): `cipherKey` is the secret of epoch 1 then. */
+  readonly epoch?: boolean
+  /** What stands between the packet and its encryption; undefined: nothing. */
+  readonly compression?: CompressionFraming | undefined
   readonly send: DirectionKey
   readonly receive: DirectionKey
 }
 
 export interface DirectionKey {
-  /** 16 or 32 bytes */
+  /** As the cipher needs it; 32 bytes in the epoch format. */
   readonly cipherKey: Uint8Array
-  /** 8 bytes */
+  /** 8 bytes; empty with a CBC cipher and in the epoch format. */
   readonly implicitIv: Uint8Array
+  /** As long as the digest, with a CBC cipher. */
+  readonly hmacKey?: Uint8Array | undefined
+}
+
+/** Forms of the byte (or none) that tells whether a payload is compressed. `decompress`: compressed ones are taken. */
+export interface CompressionFraming {
+  readonly form: "lzo" | "stub" | "stub-v2"
+  readonly decompress: boolean
 }
 
 export interface TlsFacts {
@@ -57,14 +71,22 @@ export interface TlsFacts {
 
 /**
  * Why a session ended. `retry` tells what the retry policy may do:
- * "same" try this address again, "advance" go to the next one, "never" give up.
+ * "same" try this address again, "advance" go to the next one, "advanceRemote" to the next server, "never" give up.
  */
-export type CloseReason = { readonly message: string; readonly retry: "same" | "advance" | "never" } & (
+export type RetryAdvice = "same" | "advance" | "advanceRemote" | "never"
+
+export type CloseReason = { readonly message: string; readonly retry: RetryAdvice } & (
   | { readonly tag: "NoAnswer" } // no reply to the hard reset
   | { readonly tag: "HandshakeTimeout" }
   | { readonly tag: "TlsFailed" }
   | { readonly tag: "PeerRefused"; readonly check: string } // the server's certificate failed a check
-  | { readonly tag: "AuthFailed"; readonly temporary: boolean; readonly backoffSeconds: number | undefined }
+  | {
+      readonly tag: "AuthFailed"
+      readonly temporary: boolean
+      /** The next login is another one: a token was given up for the password, or a challenge can be answered. */
+      readonly again: boolean
+      readonly backoffSeconds: number | undefined
+    }
   | { readonly tag: "NoPushReply" }
   | { readonly tag: "PushRefused" } // the server asks for what we cannot or must not do
   | { readonly tag: "KeyExpired" } // every key retired and no renegotiation succeeded

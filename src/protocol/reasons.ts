@@ -39,7 +39,7 @@ export const closeReason = {
   }),
   serverRestart: (text: string, advance: boolean): CloseReason => ({
     tag: "ServerRestart",
-    retry: advance ? "advance" : "same",
+    retry: advance ? "advanceRemote" : "same",
     message: withText("the server asks for a restart", text),
   }),
   serverHalt: (text: string): CloseReason => ({
@@ -58,15 +58,26 @@ export const closeReason = {
 
 /**
  * AUTH_FAILED in its forms. A lasting refusal says "same": whether to try at all is `auth-retry`'s to decide, and without
- * new credentials the answer will not change. A temporary one is tried again in any case.
+ * new credentials the answer will not change. A temporary one is tried again in any case, and so is a refusal after which
+ * the login has something else to offer.
  */
-export const authFailed = (failure: AuthFailure): CloseReason => ({
+export const authFailed = (failure: AuthFailure, outcome: "again" | "refused" | "unanswered"): CloseReason => ({
   tag: "AuthFailed",
-  retry: failure.advance === "no" ? "same" : "advance",
+  retry: advances[failure.advance],
   temporary: failure.temporary,
+  again: outcome === "again",
   backoffSeconds: failure.backoffSeconds,
-  message: withText(failure.temporary ? "authentication failed for now" : "authentication failed", failure.reason),
+  message: withText(authFailedMessage(failure, outcome), failure.reason),
 })
+
+const authFailedMessage = ({ temporary, challenge }: AuthFailure, outcome: string): string => {
+  if (temporary) return "authentication failed for now"
+  if (outcome === "unanswered") return "the server asks for a one-time code, and there is no (new) one"
+  if (challenge !== undefined) return "the server asks for a one-time code"
+  return outcome === "again" ? "the server no longer takes its token, logging in anew" : "authentication failed"
+}
+
+const advances = { no: "same", addr: "advance", remote: "advanceRemote" } as const
 
 const withText = (message: string, text: string): string =>
   text === "" ? message : `${message}: ${text.slice(0, 256)}`

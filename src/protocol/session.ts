@@ -7,12 +7,12 @@
  * does not do: decide when to renegotiate (`tunnel/rekey.ts`), whether to try again (`tunnel/retry.ts`), or touch data packets.
  */
 import * as Result from "effect/Result"
-import { readPush } from "../config/index.ts"
+import { type Pushed, readPush } from "../config/index.ts"
 import { ControlChannel } from "./channel.ts"
 import { type ClientMessage, encodeClientMessage, parseServerMessage, type ServerMessage } from "./control.ts"
 import type { DropReason } from "./drop.ts"
 import { Keyring } from "./keyring.ts"
-import { sliceKeyBlock } from "./keys.ts"
+import { keyBlockLength, sliceKeyBlock } from "./keys.ts"
 import { KeyState, type KeyStateEvent } from "./keystate.ts"
 import { type DataChannel, negotiate } from "./negotiate.ts"
 import { Opcode } from "./opcode.ts"
@@ -22,6 +22,7 @@ import type { Instant, PeerCheck } from "./ports.ts"
 import { Pull } from "./pull.ts"
 import { authFailed, closeReason } from "./reasons.ts"
 import { keyStateOptions, type SessionOptions } from "./sessionoptions.ts"
+import { dynamicWrapLabel } from "./wrap.ts"
 
 /** What a session may wait for. */
 export type TimerReason =
@@ -53,6 +54,8 @@ export class Session {
   /** Agreed once; later keys keep to it. */
   #data: DataChannel | undefined
   #exitNotify: number | undefined
+  /** The server waits for the answer to a question. */
+  #isAsked = false
   #nextKeyId = 1
   /** The key id of the last negotiation when that failed: the server may not have noticed and use it again. */
   #failedKeyId: number | undefined
@@ -187,16 +190,23 @@ export class Session {
   #deliver(now: Instant, state: KeyState, packet: ControlPacket): void {
     const drop = state.receive(now, packet)
     if (drop !== undefined) this.#channel.count(drop)
-    for (let event = state.nextEvent(); event !== undefined && this.#state === "open"; event = state.nextEvent())
+    let event = state.nextEvent()
+    // The server may send with the new key as soon as it has our acknowledgement: the key must be in place before that.
+    if (event?.type === "exchanged") {
+      this.#handle(now, state, event)
+      event = undefined
+    }
+    if (this.#state === "open") state.timeout(now)
+    for (event ??= state.nextEvent(); event !== undefined && this.#state === "open"; event = state.nextEvent())
       this.#handle(now, state, event)
   }
 
   // Negotiations
 
   #newKeyState(now: Instant, keyId: number): KeyState {
-    const reset = keyId === 0 ? Opcode.HardResetClientV2 : Opcode.SoftResetV1
-    return new KeyState(now, reset, {
-      ...keyStateOptions(this.#options, this.#channel.wrapOverhead),
+    const hardReset = this.#options.wrapping._tag === "TlsCryptV2" ? Opcode.HardResetClientV3 : Opcode.HardResetClientV2
+    return new KeyState(now, keyId === 0 ? hardReset : Opcode.SoftResetV1, {
+      ...keyStateOptions(this.#options, this.#channel.wrapOverhead(keyId)),
       keyId,
       // Some servers without wrapping do not understand more at first (SoftEther).
       ackLimit: () => (this.#options.wrapping._tag === "Plain" && this.#data === undefined ? 4 : 8),
@@ -223,7 +233,7 @@ export class Session {
         else this.#configure(state, [])
         return
       case "message":
-        this.#message(parseServerMessage(event.text))
+        this.#message(now, parseServerMessage(event.text))
         return
       case "refusedText":
         this.#notice(
@@ -282,9 +292,18 @@ export class Session {
     if (now < this.#pull.requestAt) return
     this.#pull.requested(now)
     this.#send(now, encodeClientMessage({ type: "pushRequest" }))
+    this.#answer(now)
   }
 
-  #message(message: ServerMessage): void {
+  /** Answers the server's question as soon as a code is there: a person may have to fetch it first. */
+  #answer(now: Instant): void {
+    const code = this.#isAsked ? this.#options.login.code : undefined
+    if (code === undefined) return
+    this.#isAsked = false
+    this.#send(now, encodeClientMessage({ type: "challengeResponse", text: code }))
+  }
+
+  #message(now: Instant, message: ServerMessage): void {
     switch (message.type) {
       case "pushReply":
         this.#pushReply(message.options, message.more)
@@ -296,10 +315,16 @@ export class Session {
       case "info":
         this.#notice("info", "server-info", message.text)
         return
+      case "question":
+        this.#notice("warn", "server-question", `the server asks: ${message.text}`)
+        this.#isAsked = message.answer
+        this.#answer(now)
+        return
       case "authFailed":
-        this.#close(authFailed(message.failure))
+        this.#close(authFailed(message.failure, this.#options.login.refused(message.failure)))
         return
       case "restart":
+        if (!message.keepLogin) this.#options.login.forget()
         this.#close(closeReason.serverRestart(message.text, message.advance))
         return
       case "halt":
@@ -316,7 +341,8 @@ export class Session {
 
   #pushReply(options: string, more: boolean): void {
     if (this.#pull === undefined || this.#negotiation === undefined) {
-      this.#notice("debug", "push-repeated", "the server pushed again; the first push stays in force")
+      this.#adoptToken(readPush([options], this.#options.pushPolicy).pushed)
+      this.#notice("debug", "push-repeated", "the server pushed again; but for a token the first push stays in force")
       return
     }
     const parts = this.#pull.add(options, more)
@@ -341,10 +367,18 @@ export class Session {
       return
     }
     if (notes.length > 0) this.#notice("warn", "push-options-skipped", notes.join("; ").slice(0, 1024))
+    this.#options.login.accepted()
+    this.#adoptToken(pushed)
     this.#data = data.success
     this.#exitNotify ??= pushed.explicitExitNotify
     this.#outputs.push({ type: "pushed", options: pushed })
+    const dynamicKey = data.success.dynamicWrap ? state.exportKey(dynamicWrapLabel, keyBlockLength) : undefined
+    if (dynamicKey !== undefined) this.#channel.useDynamicKey(dynamicKey)
     this.#install(state, data.success)
+  }
+
+  #adoptToken({ authToken, authTokenUser }: Pushed): void {
+    if (authToken !== undefined) this.#options.login.adopt(authToken, authTokenUser)
   }
 
   // Keys

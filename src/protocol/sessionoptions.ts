@@ -1,7 +1,9 @@
 /** What a session is told, and what follows from it for each of its key states. */
 import * as Redacted from "effect/Redacted"
-import type { ControlWrapping, DataCipher, DigestName, Profile, Transport } from "../config/profile.ts"
+import * as Result from "effect/Result"
+import type { Compression, ControlWrapping, DataCipher, DigestName, Profile, Transport } from "../config/profile.ts"
 import type { KeyStateOptions } from "./keystate.ts"
+import type { Login } from "./login.ts"
 import { controlPayloadLimit } from "./mtu.ts"
 import { optionsString, peerInfo, type Versions } from "./options.ts"
 import type { Crypto, Random, Tls } from "./ports.ts"
@@ -10,7 +12,7 @@ export interface SessionOptions {
   readonly transport: Transport
   readonly outerFamily: "ipv4" | "ipv6"
   readonly wrapping: ControlWrapping
-  /** The HMAC of tls-auth. */
+  /** The HMAC of tls-auth and of CBC ciphers. */
   readonly auth: DigestName
   readonly tls: Tls
   readonly crypto: Crypto
@@ -22,8 +24,10 @@ export interface SessionOptions {
   readonly pushPolicy: { readonly pullFilters: Profile["pullFilters"]; readonly routeNopull: boolean }
   readonly dataCiphers: ReadonlyArray<DataCipher>
   readonly dataCiphersFallback: DataCipher | undefined
-  /** Asked once for each key exchange, when it is sent. */
-  readonly credentials: () => { readonly username: string; readonly password: Redacted.Redacted<string> } | undefined
+  /** As the file says; a server may push another framing. */
+  readonly compression: Compression | undefined
+  /** Outlives the session. Asked once for each key exchange, when it is sent. */
+  readonly login: Login
   readonly tunMtu: number
   readonly maxPacketSize: number
   readonly peerInfo: Profile["peerInfo"]
@@ -42,15 +46,14 @@ export const keyStateOptions = (
   random: options.random,
   tlsTimeout: options.timers.tlsTimeout * 1000,
   payloadLimit: controlPayloadLimit(options.maxPacketSize, options.transport, options.outerFamily, wrapOverhead),
+  wrappedKeyLength: options.wrapping._tag === "TlsCryptV2" ? Redacted.value(options.wrapping.wrapped).length : 0,
   introduce: () => introduce(options),
 })
 
-const introduce = (options: SessionOptions): ReturnType<KeyStateOptions["introduce"]> => {
-  const credentials = options.credentials()
-  return {
+const introduce = (options: SessionOptions): ReturnType<KeyStateOptions["introduce"]> =>
+  Result.map(options.login.next(), (credentials) => ({
     options: optionsString(options),
     username: credentials?.username ?? "",
     password: credentials === undefined ? "" : Redacted.value(credentials.password),
-    peerInfo: peerInfo({ ...options, ...options.peerInfo }),
-  }
-}
+    peerInfo: peerInfo({ ...options, ...options.peerInfo, answersQuestions: options.login.code !== undefined }),
+  }))

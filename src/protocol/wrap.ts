@@ -1,19 +1,23 @@
 /**
- * The protection of control packets apart from TLS: none, tls-auth (HMAC) or tls-crypt (encryption and HMAC).
+ * The protection of control packets apart from TLS: none, tls-auth (HMAC) or tls-crypt (encryption and HMAC), the latter with
+ * one key for all clients or (tls-crypt-v2) one for each, which the client brings along in a form that only the server reads.
  *
  *     Plain     op/key 1 | session id 8 | body
  *     TlsAuth   op/key 1 | session id 8 | HMAC h | replay id 8 | body
  *               HMAC over replay id || op/key || session id || body
  *     TlsCrypt  op/key 1 | session id 8 | replay id 8 | tag 32 | AES-256-CTR(body)
  *               tag = HMAC-SHA256 over op/key || session id || replay id || body; its first 16 bytes are the counter block
+ *     TlsCryptV2  the same; HARD_RESET_CLIENT_V3 and CONTROL_WKC_V1 are followed by the wrapped client key as it is
  *
- * Replay id: counter u32 from 1 || unix time u32. Every wrapped packet gets a new one, a retransmission too.
+ * Replay id: counter u32 from 1 || unix time u32. Every wrapped packet gets a new one, a retransmission too. A client with
+ * tls-crypt-v2 begins at 0x0f000001, which tells the server that it understands the early negotiation.
  */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { ControlWrapping, DigestName } from "../config/profile.ts"
-import { concat, readU32, writeU32 } from "./bytes.ts"
+import { concat, empty, readU32, writeU32 } from "./bytes.ts"
 import type { DropReason } from "./drop.ts"
+import { Opcode } from "./opcode.ts"
 import {
   type ControlBody,
   type ControlHead,
@@ -65,9 +69,27 @@ export const makeWrap = (crypto: Crypto, options: WrapOptions): Wrap => {
     case "TlsAuth":
       return new TlsAuthWrap(crypto, auth, Redacted.value(wrapping.key), wrapping.direction, unixTime)
     case "TlsCrypt":
-      return new TlsCryptWrap(crypto, Redacted.value(wrapping.key), role === "client" ? 1 : 0, unixTime)
+      return new TlsCryptWrap(crypto, Redacted.value(wrapping.key), role, new ReplayIds(unixTime))
+    case "TlsCryptV2": {
+      const ids = new ReplayIds(unixTime, role === "client" ? earlyNegotiationMarker : 0)
+      return new TlsCryptWrap(crypto, Redacted.value(wrapping.key), role, ids, Redacted.value(wrapping.wrapped))
+    }
   }
 }
+
+/**
+ * Dynamic tls-crypt: what protects the key states after the first. `exported`: 256 bytes of the first one's TLS connection;
+ * a static key of the connection is mixed in, so that neither alone is enough.
+ */
+export const makeDynamicWrap = (crypto: Crypto, options: WrapOptions, exported: Uint8Array): Wrap => {
+  const { wrapping, role, unixTime } = options
+  const own = wrapping._tag === "Plain" ? undefined : Redacted.value(wrapping.key)
+  const key = own === undefined ? exported : exported.map((byte, index) => byte ^ own[index]!)
+  return new TlsCryptWrap(crypto, key, role, new ReplayIds(unixTime))
+}
+
+/** RFC 5705 label of `makeDynamicWrap`'s key, used without context. */
+export const dynamicWrapLabel = "EXPORTER-OpenVPN-dynamic-tls-crypt"
 
 export const digestLength: Readonly<Record<DigestName, number>> = {
   MD5: 16,
@@ -145,13 +167,15 @@ class TlsCryptWrap implements Wrap {
   readonly #receive: { readonly cipher: Uint8Array; readonly hmac: Uint8Array }
   readonly #ids: ReplayIds
   readonly #window = new LongReplayWindow(defaultReplayWindow)
+  readonly #wrappedKey: Uint8Array
 
-  constructor(crypto: Crypto, key: Uint8Array, direction: 0 | 1, unixTime: number) {
-    const slots = keySlots(key, direction)
+  constructor(crypto: Crypto, key: Uint8Array, role: "client" | "server", ids: ReplayIds, wrappedKey = empty) {
+    const slots = keySlots(key, role === "client" ? 1 : 0)
     this.#crypto = crypto
     this.#send = tlsCryptKeys(slots.send)
     this.#receive = tlsCryptKeys(slots.receive)
-    this.#ids = new ReplayIds(unixTime)
+    this.#ids = ids
+    this.#wrappedKey = wrappedKey
   }
 
   wrap(packet: ControlPacket): Uint8Array {
@@ -159,16 +183,18 @@ class TlsCryptWrap implements Wrap {
     const replayId = this.#ids.next()
     const body = encodeBody(packet)
     const tag = this.#crypto.hmac("SHA256", this.#send.hmac, head, replayId, body)
-    return concat(head, replayId, tag, this.#crypto.aes256ctr(this.#send.cipher, tag.subarray(0, 16), body))
+    const ciphertext = this.#crypto.aes256ctr(this.#send.cipher, tag.subarray(0, 16), body)
+    return concat(head, replayId, tag, ciphertext, carriesKey(packet.opcode) ? this.#wrappedKey : empty)
   }
 
   unwrap(now: Instant, head: ControlHead, packet: Uint8Array): Result.Result<Unwrapped, DropReason> {
     const tagOffset = headLength + replayIdLength
     const bodyOffset = tagOffset + tagLength
-    if (packet.length <= bodyOffset) return Result.fail("short")
+    const end = packet.length - (carriesKey(head.opcode) ? this.#wrappedKey.length : 0)
+    if (end <= bodyOffset) return Result.fail("short")
     const id = packet.subarray(headLength, tagOffset)
     const tag = packet.subarray(tagOffset, bodyOffset)
-    const body = this.#crypto.aes256ctr(this.#receive.cipher, tag.subarray(0, 16), packet.subarray(bodyOffset))
+    const body = this.#crypto.aes256ctr(this.#receive.cipher, tag.subarray(0, 16), packet.subarray(bodyOffset, end))
     const expected = this.#crypto.hmac("SHA256", this.#receive.hmac, packet.subarray(0, tagOffset), body)
     if (!this.#crypto.equal(tag, expected)) return Result.fail("authentication")
     return unwrapped(now, this.#window, head, id, body)
@@ -178,6 +204,8 @@ class TlsCryptWrap implements Wrap {
     if (replayId !== undefined) this.#window.accept(now, replayId)
   }
 }
+
+const carriesKey = (opcode: Opcode): boolean => opcode === Opcode.HardResetClientV3 || opcode === Opcode.ControlWkcV1
 
 const tlsCryptKeys = (slot: KeySlot) => ({ cipher: slot.cipher.subarray(0, 32), hmac: slot.hmac.subarray(0, 32) })
 
@@ -196,10 +224,12 @@ const unwrapped = (
 /** Our replay ids: the time stays that of the start and only moves on when the counter is used up. */
 class ReplayIds {
   #time: number
-  #counter = 0
+  #counter: number
 
-  constructor(unixTime: number) {
+  /** `before`: the counter that the first id follows. */
+  constructor(unixTime: number, before = 0) {
     this.#time = unixTime
+    this.#counter = before
   }
 
   next(): Uint8Array {
@@ -215,5 +245,6 @@ class ReplayIds {
   }
 }
 
+const earlyNegotiationMarker = 0x0f000000
 const replayIdLength = 8
 const tagLength = 32

@@ -6,47 +6,74 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Context, Redacted, Result } from "effect"
 import type { Profile } from "../config/index.ts"
-
-export interface UserPassword {
-  readonly username: string
-  readonly password: Redacted.Redacted<string>
-}
+import { Login, type UserCredentials } from "../protocol/index.ts"
 
 /** Where credentials come from when the file does not hold them. */
 export interface CredentialPlaces {
   /** Two lines, as `auth-user-pass FILE` has them. */
   readonly file: string | undefined
-  /** A mounted Secret with the keys `username` and `password`, and `key-passphrase` for an encrypted key. */
+  /** A mounted Secret with the keys `username` and `password`, `otp` for challenges, `key-passphrase` for an encrypted key. */
   readonly directory: string
 }
 
 export class Credentials extends Context.Service<
   Credentials,
   {
-    /** Undefined: the profile wants none. A failure is a sentence that says what is missing where. */
-    readonly read: (profile: Profile) => Result.Result<UserPassword | undefined, string>
+    /** One for each profile: it outlives connections. */
+    readonly login: (profile: Profile) => Login
     readonly keyPassphrase: () => Redacted.Redacted<string> | undefined
   }
 >()("culvert/tunnel/Credentials") {}
 
-export const credentialsFrom = (places: CredentialPlaces) =>
-  Credentials.of({
-    read: (profile) => {
-      if (places.file !== undefined) return fromTwoLines(places.file)
-      switch (profile.credentials?._tag) {
-        case undefined:
-          return Result.succeed(undefined)
-        case "Given":
-          return Result.succeed({ username: profile.credentials.username, password: profile.credentials.password })
-        case "Ask":
-          return fromDirectory(places.directory)
-      }
+export const credentialsFrom = (places: CredentialPlaces) => {
+  const logins = new WeakMap<Profile, Login>()
+  return Credentials.of({
+    login: (profile) => {
+      const login = logins.get(profile) ?? loginOf(profile, places)
+      logins.set(profile, login)
+      return login
     },
     keyPassphrase: () => {
       const text = readText(join(places.directory, "key-passphrase"))
       return Result.isSuccess(text) ? Redacted.make(text.success) : undefined
     },
   })
+}
+
+const loginOf = (profile: Profile, places: CredentialPlaces): Login =>
+  new Login({
+    read: () => readCredentials(profile, places),
+    staticChallenge: profile.mode === "tls" && profile.staticChallenge !== undefined ? "scrv1" : undefined,
+  })
+
+/** Undefined: the profile wants none. A failure is a sentence that says what is missing where. */
+const readCredentials = (
+  profile: Profile,
+  places: CredentialPlaces,
+): Result.Result<UserCredentials | undefined, string> =>
+  Result.map(readUserPassword(profile, places), (own) => {
+    if (own === undefined) return undefined
+    const code = readText(join(places.directory, "otp"))
+    return { ...own, code: Result.isSuccess(code) ? Redacted.make(code.success) : undefined }
+  })
+
+type UserPassword = Omit<UserCredentials, "code">
+
+const readUserPassword = (
+  profile: Profile,
+  places: CredentialPlaces,
+): Result.Result<UserPassword | undefined, string> => {
+  if (places.file !== undefined) return fromTwoLines(places.file)
+  const credentials = profile.mode === "tls" ? profile.credentials : undefined
+  switch (credentials?._tag) {
+    case undefined:
+      return Result.succeed(undefined)
+    case "Given":
+      return Result.succeed({ username: credentials.username, password: credentials.password })
+    case "Ask":
+      return fromDirectory(places.directory, credentials.username)
+  }
+}
 
 const fromTwoLines = (file: string): Result.Result<UserPassword, string> =>
   Result.flatMap(readText(file), (text) => {
@@ -56,8 +83,8 @@ const fromTwoLines = (file: string): Result.Result<UserPassword, string> =>
       : Result.succeed({ username, password: Redacted.make(password) })
   })
 
-const fromDirectory = (directory: string): Result.Result<UserPassword, string> =>
-  Result.flatMap(readText(join(directory, "username")), (username) =>
+const fromDirectory = (directory: string, known: string | undefined): Result.Result<UserPassword, string> =>
+  Result.flatMap(known === undefined ? readText(join(directory, "username")) : Result.succeed(known), (username) =>
     Result.map(readText(join(directory, "password")), (password) => ({ username, password: Redacted.make(password) })),
   )
 

@@ -1,6 +1,6 @@
 /** Why the tunnel, or one attempt at it, ended. Each carries the facts and the sentence that a user reads. */
 import { Data, Runtime } from "effect"
-import type { CloseReason } from "../protocol/index.ts"
+import type { CloseReason, RetryAdvice } from "../protocol/index.ts"
 
 /** One attempt is over; the retry policy decides what follows. */
 export class AttemptFailed extends Data.TaggedError("AttemptFailed")<{
@@ -16,7 +16,7 @@ export class AttemptFailed extends Data.TaggedError("AttemptFailed")<{
 /** The protocol's own reasons, and those of the layers around it. */
 export type AttemptReason =
   | CloseReason
-  | ({ readonly message: string; readonly retry: "same" | "advance" | "never" } & (
+  | ({ readonly message: string; readonly retry: RetryAdvice } & (
       | { readonly tag: "Transport" } // the socket failed or was refused
       | { readonly tag: "PingRestart" }
       | { readonly tag: "PingExit" }

@@ -3,9 +3,10 @@
  * OpenVPN's: every address of a remote, then the next remote; the wait doubles from the fifth round over the list on,
  * and is jittered so that a thousand sidecars do not knock together.
  */
-import { Effect, Random } from "effect"
+import { Clock, Effect, Random } from "effect"
 import type { Profile, Remote } from "../config/index.ts"
 import { KillSwitch } from "../network/index.ts"
+import type { RetryAdvice } from "../protocol/index.ts"
 import { type AttemptFailed, AuthenticationRefused, GaveUp } from "./errors.ts"
 import { type Address, Resolver } from "./resolve.ts"
 import { StatusRef } from "./status.ts"
@@ -28,7 +29,7 @@ export const retry = Effect.fnUntraced(function* <R>(profile: Profile, attempt: 
     const failure =
       addresses._tag === "Failure"
         ? {
-            retry: "advance" as const,
+            retry: "advance" as Step,
             established: false,
             message: addresses.failure.message,
             backoff: 0,
@@ -48,7 +49,11 @@ export const retry = Effect.fnUntraced(function* <R>(profile: Profile, attempt: 
     }
     const base = waitSeconds(remote.connectRetry, Math.floor(position.failures / remotes.length))
     const seconds = Math.max(base, failure.backoff) * (yield* Random.nextBetween(0.9, 1.1))
-    yield* status.update({ phase: "waiting", lastError: failure.message, nextTry: Math.round(seconds * 1000) })
+    yield* status.update({
+      phase: "waiting",
+      lastError: failure.message,
+      nextTry: Math.round((yield* Clock.currentTimeMillis) + seconds * 1000),
+    })
     yield* status.event("retry_scheduled", `next attempt in ${seconds.toFixed(1)} s`, { facts: { seconds } })
     yield* Effect.sleep(seconds * 1000)
   }
@@ -61,25 +66,27 @@ export interface Position {
   readonly failures: number
 }
 
+type Step = Exclude<RetryAdvice, "never">
+
 /**
  * After traffic has flowed the same address is tried again first. "same" stays, "advance" goes to the next address of
- * the remote and from the last one to the next remote.
+ * the remote and from the last one to the next remote; "advanceRemote" is a server's wish and goes there at once.
  */
 export const advance = (
   position: Position,
   failure: {
-    readonly retry: "same" | "advance"
+    readonly retry: Step
     readonly established: boolean
     readonly addresses: number
     readonly remotes: number
   },
 ): Position => {
   const failures = failure.established ? 0 : position.failures + 1
+  const next = { remote: (position.remote + 1) % failure.remotes, address: 0, failures }
+  if (failure.retry === "advanceRemote") return next
   if (failure.established || failure.retry === "same") return { ...position, failures }
   const address = position.address + 1
-  return address < failure.addresses
-    ? { remote: position.remote, address, failures }
-    : { remote: (position.remote + 1) % failure.remotes, address: 0, failures }
+  return address < failure.addresses ? { remote: position.remote, address, failures } : next
 }
 
 /** `rounds` is the number of full failed passes over the list. */
@@ -95,6 +102,7 @@ const judge = Effect.fnUntraced(function* (profile: Profile, failed: AttemptFail
   const judged = { established: failed.established, message: reason.message, backoff: 0 }
   if (reason.tag === "AuthFailed") {
     if (reason.temporary) return { ...judged, retry: retryOf(reason.retry), backoff: reason.backoffSeconds ?? 0 }
+    if (reason.again) return { ...judged, retry: "same" as const }
     if (profile.authRetry === "none") {
       return yield* new AuthenticationRefused({
         message: `${reason.message}; check the user name and password (auth-retry nointeract would keep trying)`,
@@ -106,7 +114,7 @@ const judge = Effect.fnUntraced(function* (profile: Profile, failed: AttemptFail
   return { ...judged, retry: retryOf(reason.retry) }
 })
 
-const retryOf = (retry: "same" | "advance" | "never"): "same" | "advance" => (retry === "same" ? "same" : "advance")
+const retryOf = (retry: RetryAdvice): Step => (retry === "never" ? "advance" : retry)
 
 /** Seconds; a server that bans addresses for failed logins must not be provoked. */
 const authRetryPause = 10

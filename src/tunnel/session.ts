@@ -1,6 +1,6 @@
 /** Wires a `Session` for one attempt: the TLS context with its trust, the credentials, the options of the file. */
-import { Clock, Effect, Redacted, Result } from "effect"
-import type { Profile, Remote } from "../config/index.ts"
+import { Clock, Effect, Redacted } from "effect"
+import type { Profile, Remote, TlsProfile } from "../config/index.ts"
 import { crypto, OpenSslError, random, TlsContext } from "../openssl/index.ts"
 import { Session, verifyPeer } from "../protocol/index.ts"
 import { version } from "../version.ts"
@@ -10,11 +10,13 @@ import type { Address } from "./resolve.ts"
 
 /** The TLS context lives as long as the scope. */
 export const openSession = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
+  if (profile.mode !== "tls") return yield* unsupported("static keys are not supported yet")
   const credentials = yield* Credentials
-  const first = credentials.read(profile)
-  if (Result.isFailure(first)) {
+  const login = credentials.login(profile)
+  const { missing } = login
+  if (missing !== undefined) {
     return yield* new AttemptFailed({
-      reason: { tag: "Credentials", retry: "same", message: first.failure },
+      reason: { tag: "Credentials", retry: "same", message: missing },
       established: false,
     })
   }
@@ -34,8 +36,8 @@ export const openSession = Effect.fnUntraced(function* (profile: Profile, remote
     pushPolicy: { pullFilters: profile.pullFilters, routeNopull: profile.routeNopull },
     dataCiphers: profile.dataCiphers,
     dataCiphersFallback: profile.dataCiphersFallback,
-    // Read again for every handshake: a rotated Secret is seen at the next one.
-    credentials: () => Result.getOrElse(credentials.read(profile), () => undefined),
+    compression: profile.compression,
+    login,
     tunMtu: remote.tunMtu,
     maxPacketSize: remote.maxPacketSize,
     peerInfo: profile.peerInfo,
@@ -46,13 +48,18 @@ export const openSession = Effect.fnUntraced(function* (profile: Profile, remote
   })
 })
 
-const tlsContext = (profile: Profile, passphrase: Redacted.Redacted<string> | undefined) =>
+const unsupported = (message: string) =>
+  new AttemptFailed({ reason: { tag: "Credentials", retry: "never", message }, established: false })
+
+const tlsContext = (profile: TlsProfile, passphrase: Redacted.Redacted<string> | undefined) =>
   Effect.try({
-    try: () =>
-      TlsContext.create({
+    try: () => {
+      const { identity } = profile
+      if (identity?._tag === "Pkcs12") throw new OpenSslError("PKCS#12 is not supported yet")
+      return TlsContext.create({
         ca: profile.trust.ca,
-        certificate: profile.identity?.certificate,
-        key: profile.identity === undefined ? undefined : Redacted.value(profile.identity.key),
+        certificate: identity?.certificate,
+        key: identity === undefined ? undefined : Redacted.value(identity.key),
         ...(passphrase === undefined ? {} : { passphrase: Redacted.value(passphrase) }),
         minimum: profile.tls.minimum,
         ...(profile.tls.maximum === undefined ? {} : { maximum: profile.tls.maximum }),
@@ -61,7 +68,8 @@ const tlsContext = (profile: Profile, passphrase: Redacted.Redacted<string> | un
         ...(profile.tls.groups === undefined ? {} : { groups: profile.tls.groups }),
         certProfile: profile.tls.certProfile,
         verify: (peer) => verifyPeer(profile.trust, peer),
-      }),
+      })
+    },
     catch: (error) =>
       new AttemptFailed({
         reason: {

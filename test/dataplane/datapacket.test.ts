@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test"
-import { Opener, payloadOffset, Sealer } from "../../src/dataplane/datapacket.ts"
+import { Opener, Sealer } from "../../src/dataplane/datapacket.ts"
 import { Drop } from "../../src/dataplane/drop.ts"
+import { ReplayWindow } from "../../src/dataplane/replay.ts"
 import { Arena } from "../../src/linux/index.ts"
 import { Aead, type AeadCipher } from "../../src/openssl/aead.ts"
 import { PING_MAGIC } from "../../src/protocol/datachannel.ts"
@@ -45,7 +46,8 @@ function sealer(cipher: Cipher, keyId: number, peerId: number | undefined): Seal
 
 function opener(cipher: Cipher): Opener {
   const key = direction(cipher)
-  return new Opener(Aead.create(cipher, key.cipherKey, "open"), arena.allocate(12), key)
+  const replay = new ReplayWindow({ packets: 64, seconds: 15 })
+  return new Opener(Aead.create(cipher, key.cipherKey, "open"), arena.allocate(12), key, replay)
 }
 
 describe.each([...vectors])("$cipher, peer id $peerId", ({ cipher, peerId, packet }) => {
@@ -67,8 +69,8 @@ describe.each([...vectors])("$cipher, peer id $peerId", ({ cipher, peerId, packe
     memory.bytes.set(bytes, start)
     const opening = opener(cipher)
     expect(opening.open(memory, start, bytes.length)).toBe(PING_MAGIC.length)
-    const payload = start + payloadOffset(bytes[0]!)
-    expect(memory.bytes.slice(payload, payload + 16).toHex()).toBe(PING_MAGIC.toHex())
+    expect(opening.packetId).toBe(1)
+    expect(memory.bytes.slice(opening.payloadAt, opening.payloadAt + 16).toHex()).toBe(PING_MAGIC.toHex())
     opening.free()
   })
 
@@ -89,7 +91,7 @@ describe.each([...vectors])("$cipher, peer id $peerId", ({ cipher, peerId, packe
     const memory = arena.allocate(128)
     const bytes = Uint8Array.fromHex(packet)
     const opening = opener(cipher)
-    const shortest = payloadOffset(bytes[0]!) + 1
+    const shortest = (peerId === undefined ? 21 : 24) + 1
     for (let length = 1; length < bytes.length; length++) {
       memory.bytes.set(bytes, start)
       expect(opening.open(memory, start, length)).toBe(length < shortest ? Drop.short : Drop.authentication)

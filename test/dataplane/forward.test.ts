@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import type { Event } from "../../src/dataplane/commands.ts"
 import { type CounterName, Counters, counterReader, createCounterMemory } from "../../src/dataplane/counters.ts"
+import type { Sealer } from "../../src/dataplane/datapacket.ts"
 import { Drop } from "../../src/dataplane/drop.ts"
 import { Forwarder } from "../../src/dataplane/forward.ts"
 import { KeySlots } from "../../src/dataplane/keyslots.ts"
@@ -63,14 +64,14 @@ test("a key that runs out of packet ids says so once, goes on to the last one, a
     tun.write(ipPacket(1))
     near.forwarder.forwardFromTun(transport, region, 0)
   }
-  const key = near.keys.sending!
-  key.sealer.nextPacketId = 0xff00_0000 - 1
+  const sealer = near.keys.sending!.sealer as Sealer
+  sealer.nextPacketId = 0xff00_0000 - 1
   send()
   expect(near.events).toEqual([])
   send()
   send()
   expect(near.events).toEqual([{ type: "keyExhausted", generation: 0, keyId: 0 }])
-  key.sealer.nextPacketId = 0xffff_ffff
+  sealer.nextPacketId = 0xffff_ffff
   send()
   expect(near.count("drop:packetIds")).toBe(0)
   send()

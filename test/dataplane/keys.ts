@@ -1,6 +1,5 @@
 /** Data keys for tests, and the server's end of the data channel made of the same parts. */
 
-import { payloadOffset } from "../../src/dataplane/datapacket.ts"
 import { KeySlots } from "../../src/dataplane/keyslots.ts"
 import { Arena } from "../../src/linux/index.ts"
 import type { DataKey, DirectionKey } from "../../src/protocol/output.ts"
@@ -50,7 +49,7 @@ export class Peer {
     const key = this.keys.find(packet[0]! & 7)
     if (key === undefined) throw new Error(`no key ${packet[0]! & 7}`)
     const length = key.opener.open(memory, 0, packet.length)
-    const start = payloadOffset(packet[0]!)
+    const start = key.opener.payloadAt
     return length < 0 ? length : memory.bytes.slice(start, start + length)
   }
 

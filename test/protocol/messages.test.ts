@@ -1,5 +1,6 @@
 /** Key method 2, the strings it carries, and control messages. */
 import { describe, expect, test } from "bun:test"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { concat, u16 } from "../../src/protocol/bytes.ts"
 import { ControlText, parseServerMessage } from "../../src/protocol/control.ts"
@@ -126,6 +127,7 @@ describe("the peer info", () => {
     dataCiphers: ["AES-256-GCM"],
     pull: true,
     tunMtu: 1500,
+    answersQuestions: false,
     variables: [
       ["UV_ROOM", "a\nIV_PROTO=2"],
       ["IV_SSO", "webauth"],
@@ -136,16 +138,16 @@ describe("the peer info", () => {
 
   test("tells UV_ variables and details only with push-peer-info, and lets none forge a line", () => {
     expect(peerInfo({ ...facts, push: false })).toBe(
-      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=414\nIV_SSO=webauth\n",
+      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=926\nIV_SSO=webauth\n",
     )
     expect(peerInfo({ ...facts, push: true })).toBe(
-      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=414\n" +
+      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=926\n" +
         "IV_PLAT_VER=6.1\nIV_SSL=OpenSSL 3\nUV_ROOM=a_IV_PROTO=2\nIV_SSO=webauth\n",
     )
   })
 
   test("asks for no push without pull", () => {
-    expect(peerInfo({ ...facts, push: false, pull: false })).toContain("IV_PROTO=410\n")
+    expect(peerInfo({ ...facts, push: false, pull: false })).toContain("IV_PROTO=922\n")
   })
 })
 
@@ -182,8 +184,11 @@ describe("server messages", () => {
     ["AUTH_PENDING,timeout 30", { type: "authPending", timeoutSeconds: 30 }],
     ["AUTH_PENDING,timeout soon", { type: "authPending", timeoutSeconds: undefined }],
     ["INFO,a,b", { type: "info", text: "a,b" }],
-    ["RESTART,[P,N]see you", { type: "restart", text: "see you", advance: true }],
-    ["RESTART,see you", { type: "restart", text: "see you", advance: false }],
+    ["RESTART,[P,N]see you", { type: "restart", text: "see you", advance: true, keepLogin: true }],
+    ["RESTART,see you", { type: "restart", text: "see you", advance: false, keepLogin: false }],
+    ["INFO_PRE,CR_TEXT:R,E:The code: please", { type: "question", text: "The code: please", answer: true }],
+    ["INFO_PRE,CR_TEXT:E:Good morning", { type: "question", text: "Good morning", answer: false }],
+    ["INFO,OPEN_URL:https://vpn.example/", { type: "info", text: "OPEN_URL:https://vpn.example/" }],
     ["HALT", { type: "halt", text: "" }],
     ["EXIT", { type: "exit" }],
     ["EXITUS", { type: "unknown", name: "EXITUS" }],
@@ -197,7 +202,7 @@ describe("server messages", () => {
   const failures = [
     ["AUTH_FAILED", false, undefined, "no", ""],
     ["AUTH_FAILED,bad password, sorry", false, undefined, "no", "bad password, sorry"],
-    ["AUTH_FAILED,CRV1:R,E:c2VjcmV0:YW5uYQ==:Enter code: now", false, undefined, "no", "Enter code: now"],
+    ["AUTH_FAILED,CRV1:R,E:c2VjcmV0:not base64", false, undefined, "no", "a challenge that cannot be read"],
     ["AUTH_FAILED,TEMP", true, undefined, "no", ""],
     ["AUTH_FAILED,TEMP:later", true, undefined, "no", "later"],
     ["AUTH_FAILED,TEMP[backoff 5]:later", true, 5, "no", "later"],
@@ -208,7 +213,14 @@ describe("server messages", () => {
     test(line, () => {
       expect(parseServerMessage(line)).toEqual({
         type: "authFailed",
-        failure: { temporary, backoffSeconds, advance, reason },
+        failure: { temporary, backoffSeconds, advance, reason, challenge: undefined },
       })
     })
+
+  test("AUTH_FAILED,CRV1 has a challenge, whose state is a secret", () => {
+    const message = parseServerMessage("AUTH_FAILED,CRV1:R,E:om01u7Fh4LrGBS7:YW5uYQ==:Enter code: now")
+    expect(message).toMatchObject({ failure: { reason: "Enter code: now", challenge: { username: "anna" } } })
+    expect(JSON.stringify(message)).not.toContain("om01u7Fh4LrGBS7")
+    expect(message.type === "authFailed" && Redacted.value(message.failure.challenge!.state)).toBe("om01u7Fh4LrGBS7")
+  })
 })

@@ -1,8 +1,16 @@
 /** A client session and a scripted server with real TLS, joined by a virtual network. */
 import * as Redacted from "effect/Redacted"
-import type { ControlWrapping } from "../../src/config/profile.ts"
+import * as Result from "effect/Result"
+import type { ControlWrapping, ServerTrust } from "../../src/config/profile.ts"
 import { crypto, TlsContext } from "../../src/openssl/index.ts"
-import { type CloseReason, type DataKey, type Output, Session, type SessionOptions } from "../../src/protocol/index.ts"
+import {
+  type CloseReason,
+  type DataKey,
+  Login,
+  type Output,
+  Session,
+  type SessionOptions,
+} from "../../src/protocol/index.ts"
 import { type PeerRefusal, verifyPeer } from "../../src/protocol/peer.ts"
 import type { PeerCertificate } from "../../src/protocol/ports.ts"
 import { Authority, CLIENT, SERVER } from "../openssl/authority.ts"
@@ -103,7 +111,7 @@ export class Pair {
     const wrapping = options.wrapping ?? { _tag: "Plain" }
     const tls = tlsContext(options)
     this.client = new ClientEndpoint(
-      new Session({ ...sessionDefaults, wrapping, random, tls: tls.client, ...options.client }),
+      new Session({ ...sessionDefaults, wrapping, random, tls: tls.client, login: anna(), ...options.client }),
     )
     this.server = new ScriptedServer({
       ...serverDefaults,
@@ -147,7 +155,25 @@ export const tlsAuth = (direction: 0 | 1 | undefined): ControlWrapping => ({
   key: Redacted.make(staticKey),
   direction,
 })
+/** `wrapped` is opaque to the client. */
+export const tlsCryptV2: ControlWrapping = {
+  _tag: "TlsCryptV2",
+  key: Redacted.make(staticKey),
+  wrapped: Redacted.make(Uint8Array.from({ length: 299 }, (_, index) => (index * 7) & 255)),
+}
 export const tlsCrypt: ControlWrapping = { _tag: "TlsCrypt", key: Redacted.make(staticKey) }
+
+/** What the user has, as a mounted Secret has it: it may change under the session. */
+export const anna = (own: Partial<Record<"password" | "code", string>> = {}, form?: "scrv1" | "concat"): Login =>
+  new Login({
+    read: () =>
+      Result.succeed({
+        username: "anna",
+        password: Redacted.make(own.password ?? "s3cret"),
+        code: own.code === undefined ? undefined : Redacted.make(own.code),
+      }),
+    staticChallenge: form,
+  })
 
 export const timers = {
   handWindow: 60,
@@ -162,7 +188,7 @@ export const pushReply =
   "PUSH_REPLY,route-gateway 10.8.0.1,topology subnet,ping 10,ping-restart 60,ifconfig 10.8.0.2 255.255.255.0,peer-id 7,cipher AES-256-GCM"
 
 /** What `sessionDefaults` and `serverDefaults` lack depends on the pair. */
-export const sessionDefaults: Omit<SessionOptions, "tls" | "random" | "wrapping"> = {
+export const sessionDefaults: Omit<SessionOptions, "tls" | "random" | "wrapping" | "login"> = {
   transport: "udp",
   outerFamily: "ipv4",
   auth: "SHA1",
@@ -172,7 +198,7 @@ export const sessionDefaults: Omit<SessionOptions, "tls" | "random" | "wrapping"
   pushPolicy: { pullFilters: [], routeNopull: false },
   dataCiphers: ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"],
   dataCiphersFallback: undefined,
-  credentials: () => ({ username: "anna", password: Redacted.make("s3cret") }),
+  compression: undefined,
   tunMtu: 1500,
   maxPacketSize: 1250,
   peerInfo: { push: false, variables: [] },
@@ -208,7 +234,18 @@ const contexts = new Map<string, TlsContext>()
 
 const tlsContext = (options: PairOptions): { client: TlsContext; server: TlsContext } => {
   const version = options.tlsVersion ?? "1.3"
-  const trust = { ca: undefined, fingerprints: [], remoteCertTls: "server", verifyX509Name: undefined } as const
+  const trust: ServerTrust = {
+    ca: undefined,
+    fingerprints: [],
+    issuerFingerprints: undefined,
+    revoked: undefined,
+    remoteCertTls: "server",
+    remoteCertKu: undefined,
+    remoteCertEku: undefined,
+    nsCertType: undefined,
+    verifyX509Name: undefined,
+    x509UsernameFields: ["CN"],
+  }
   const make = (side: string, create: () => TlsContext): TlsContext => {
     const name = `${side} ${version} ${options.wrongAuthority === true}`
     const context = contexts.get(name) ?? create()

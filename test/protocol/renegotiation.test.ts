@@ -59,6 +59,25 @@ describe("a renegotiation", () => {
   })
 })
 
+test("a new key is in place before the server learns that it may send with it", () => {
+  const pair = new Pair().connect()
+  const order: Array<string> = []
+  const { session } = pair.client
+  const poll = session.poll.bind(session)
+  session.poll = () => {
+    const output = poll()
+    if (output !== undefined) order.push(output.type)
+    return output
+  }
+  session.renegotiate(pair.now)
+  pair.network.run(() => {
+    // The server's key became active by a packet of ours that came after the installation.
+    if (pair.server.keys.has(1)) expect(pair.client.keys.has(1)).toBe(true)
+    return pair.server.keys.has(1)
+  }, 10_000)
+  expect(order.lastIndexOf("installKey")).toBeLessThan(order.lastIndexOf("transmit"))
+})
+
 describe("the key that sends", () => {
   test("is the old one until the server was silent for 3.5 tls-timeouts, then the new one", () => {
     const pair = new Pair({ conditions: perfect }).connect()

@@ -1,5 +1,6 @@
 /** How sessions end, what they tell, and that hostile packets do nothing. */
 import { describe, expect, test } from "bun:test"
+import * as Redacted from "effect/Redacted"
 import { empty } from "../../src/protocol/bytes.ts"
 import { Opcode } from "../../src/protocol/opcode.ts"
 import { forEachSeed, SeededRandom } from "../support/network.ts"
@@ -52,7 +53,8 @@ describe("control messages that end the session", () => {
       tag: "AuthFailed",
       temporary: true,
       backoffSeconds: 42,
-      retry: "advance",
+      again: false,
+      retry: "advanceRemote",
       message: "authentication failed for now: busy",
     })
     expect(pushing("AUTH_FAILED,TEMP")).toMatchObject({ temporary: true, backoffSeconds: undefined, retry: "same" })
@@ -65,7 +67,7 @@ describe("control messages that end the session", () => {
   test("RESTART, HALT and EXIT", () => {
     expect(closedBy("RESTART")).toMatchObject({ tag: "ServerRestart", retry: "same" })
     expect(closedBy("RESTART,[N]maintenance")).toMatchObject({
-      retry: "advance",
+      retry: "advanceRemote",
       message: expect.stringContaining("maintenance"),
     })
     expect(closedBy("HALT,enough")).toMatchObject({ tag: "ServerHalt", retry: "never" })
@@ -79,7 +81,7 @@ describe("a push that cannot be honoured names what was pushed and what is allow
     ["PUSH_REPLY,ifconfig 10.8.0.2 10.8.0.1", "data-ciphers-fallback", "AES-256-GCM"],
     [`${pushReply},comp-lzo yes`, "comp-lzo", "compression"],
     [`${pushReply},tun-mtu 9000`, "9000", "1600"],
-    [`${pushReply},protocol-flags dyn-tls-crypt tls-ekm`, "dyn-tls-crypt", "announced"],
+    [`${pushReply},protocol-flags aead-epoch tls-ekm`, "aead-epoch", "announced"],
   ] as const
   for (const [push, ...words] of cases)
     test(push, () => {
@@ -178,7 +180,7 @@ test("AUTH_PENDING makes the wait longer and INFO is told", () => {
 
 test("a challenge response is sent as base64", () => {
   const pair = new Pair().connect()
-  pair.client.session.reply(pair.now, { type: "challengeResponse", text: "ä1" })
+  pair.client.session.reply(pair.now, { type: "challengeResponse", text: Redacted.make("ä1") })
   pair.network.pass(100)
   expect(pair.server.messages).toEqual(["CR_RESPONSE,w6Qx"])
 })

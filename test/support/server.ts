@@ -22,7 +22,7 @@ import { type ControlPacket, decodeHead } from "../../src/protocol/packet.ts"
 import type { Crypto, Random, TlsConnection } from "../../src/protocol/ports.ts"
 import { ReliableReceiver, ReliableSender } from "../../src/protocol/reliability.ts"
 import { newSessionId } from "../../src/protocol/sessionid.ts"
-import { makeWrap, type Wrap } from "../../src/protocol/wrap.ts"
+import { dynamicWrapLabel, makeDynamicWrap, makeWrap, type Wrap, type WrapOptions } from "../../src/protocol/wrap.ts"
 import type { Endpoint } from "./network.ts"
 
 export interface ServerOptions {
@@ -42,6 +42,10 @@ export interface ServerOptions {
   readonly optionsString: string
   /** Where the server falls silent; it still acknowledges. */
   readonly stop: "never" | "beforeReset" | "beforeTls" | "duringTls" | "beforePush"
+  /** Keeps nothing of a client's first packet, and asks for its wrapped key again (tls-crypt-v2). */
+  readonly cookie?: boolean
+  /** dyn-tls-crypt, which the push has to say as well. */
+  readonly dynamicWrap?: boolean
   /** Ciphertext per packet. */
   readonly payload: number
 }
@@ -59,6 +63,7 @@ export class ScriptedServer implements Endpoint {
   readonly sessionId: Uint8Array
   readonly #options: ServerOptions
   readonly #wrap: Wrap
+  #laterWrap: Wrap | undefined
   readonly #outgoing: Array<Uint8Array> = []
   #clientId: Uint8Array | undefined
   #states = new Map<number, ServerKeyState>()
@@ -68,12 +73,7 @@ export class ScriptedServer implements Endpoint {
   constructor(options: ServerOptions) {
     this.#options = options
     this.sessionId = newSessionId(options.random)
-    this.#wrap = makeWrap(options.crypto, {
-      wrapping: turned(options.wrapping),
-      auth: options.auth,
-      role: "server",
-      unixTime: 0x65000000,
-    })
+    this.#wrap = makeWrap(options.crypto, this.#wrapOptions())
   }
 
   receive(now: number, packet: Uint8Array): void {
@@ -87,12 +87,13 @@ export class ScriptedServer implements Endpoint {
       this.drops.push("sessionId")
       return
     }
-    const unwrapped = this.#wrap.unwrap(now, head.success, packet)
+    const wrap = this.#wrapOf(head.success.keyId)
+    const unwrapped = wrap.unwrap(now, head.success, packet)
     if (Result.isFailure(unwrapped)) {
       this.drops.push(unwrapped.failure)
       return
     }
-    this.#wrap.accept(now, unwrapped.success)
+    wrap.accept(now, unwrapped.success)
     this.#accept(now, { ...head.success, ...unwrapped.success.body })
   }
 
@@ -127,11 +128,22 @@ export class ScriptedServer implements Endpoint {
 
   /** A well-wrapped packet of the server's choice. */
   forge(packet: Omit<ControlPacket, "sessionId" | "peerSessionId"> & Partial<ControlPacket>): void {
-    this.#outgoing.push(this.#wrap.wrap({ sessionId: this.sessionId, peerSessionId: this.#clientId, ...packet }))
+    const wrap = this.#wrapOf(packet.keyId ?? 0)
+    this.#outgoing.push(wrap.wrap({ sessionId: this.sessionId, peerSessionId: this.#clientId, ...packet }))
+  }
+
+  #wrapOptions(): WrapOptions {
+    const { wrapping, auth } = this.#options
+    return { wrapping: turned(wrapping), auth, role: "server", unixTime: 0x65000000 }
+  }
+
+  #wrapOf(keyId: number): Wrap {
+    return keyId === 0 ? this.#wrap : (this.#laterWrap ?? this.#wrap)
   }
 
   #accept(now: number, packet: ControlPacket): void {
-    if (packet.opcode === Opcode.HardResetClientV2 && this.#clientId === undefined) {
+    const hardReset = packet.opcode === Opcode.HardResetClientV2 || packet.opcode === Opcode.HardResetClientV3
+    if (hardReset && this.#clientId === undefined) {
       this.#clientId = packet.sessionId.slice()
       this.#newState(now, 0, Opcode.HardResetServerV2)
     }
@@ -171,6 +183,8 @@ export class ScriptedServer implements Endpoint {
 
   #activated(now: number, state: ServerKeyState): void {
     this.keys.set(state.keyId, state.dataKey(this.#clientId ?? empty, this.sessionId))
+    if (state.keyId === 0 && this.#options.dynamicWrap === true)
+      this.#laterWrap = makeDynamicWrap(this.#options.crypto, this.#wrapOptions(), state.exportKey(dynamicWrapLabel))
     if (state.keyId === 0 && this.#options.unasked && this.#options.stop !== "beforePush") this.#push(now, state)
   }
 
@@ -207,7 +221,8 @@ class ServerKeyState {
     this.keyId = keyId
     this.#options = options
     this.#callbacks = callbacks
-    this.#sender.queue(now, reset, empty)
+    const asks = options.cookie === true && reset === Opcode.HardResetServerV2
+    this.#sender.queue(now, reset, asks ? resendWrappedKey : empty)
   }
 
   get nextRetransmit(): number | undefined {
@@ -227,6 +242,10 @@ class ServerKeyState {
     this.active = true
     this.#callbacks.activated(now)
     this.flush(now)
+  }
+
+  exportKey(label: string): Uint8Array {
+    return this.#tls!.exportKey(label, keyBlockLength)
   }
 
   write(now: number, plaintext: Uint8Array): void {
@@ -290,6 +309,9 @@ class ServerKeyState {
     this.#tls!.write(Result.getOrThrow(buildKeyMethod2(answer)))
   }
 }
+
+/** EARLY_NEG_FLAGS with RESEND_WKC. */
+const resendWrappedKey = Uint8Array.of(0, 1, 0, 2, 0, 1)
 
 const nextKeyId = (keyId: number): number => (keyId === 7 ? 1 : keyId + 1)
 

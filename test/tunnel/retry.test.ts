@@ -107,6 +107,7 @@ const refused = {
   tag: "AuthFailed",
   retry: "same",
   temporary: false,
+  again: false,
   backoffSeconds: undefined,
   message: "refused",
 } as const
@@ -126,6 +127,14 @@ it.effect("auth-retry nointeract tries again after ten seconds or so", () =>
     yield* TestClock.adjust("8 seconds")
     expect(tried).toHaveLength(1)
     yield* TestClock.adjust("4 seconds")
+    expect(tried).toHaveLength(2)
+  }),
+)
+
+it.effect("a login that has something else to offer is tried again soon, whatever auth-retry says", () =>
+  Effect.gen(function* () {
+    const { tried } = yield* attempts("remote two 1194", () => failure({ ...refused, again: true }))
+    yield* TestClock.adjust("1200 millis")
     expect(tried).toHaveLength(2)
   }),
 )
