@@ -76,6 +76,11 @@ export class Client implements AsyncDisposable {
     return new Client(lab, child)
   }
 
+  /** One that was started by other means, in the client's namespace. */
+  static watch(lab: Lab, child: Child): Client {
+    return new Client(lab, child)
+  }
+
   /** Waits until it carries packets, by its own word; fails at once when it ends. */
   async ready(deadline = 20_000): Promise<void> {
     if (subject === "openvpn") {

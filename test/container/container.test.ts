@@ -1,0 +1,98 @@
+/** The image, confined as in a pod, against the real server. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { readFileSync } from "node:fs"
+import { useBench } from "../interop/bench.ts"
+import { Client, exitCode } from "../support/culvert.ts"
+import { clientConfiguration, type ServerOptions, tunnel } from "../support/openvpn.ts"
+import { ping } from "../support/traffic.ts"
+import { Container, type ContainerOptions } from "./container.ts"
+import { Image, missingTools } from "./image.ts"
+
+const missing = await missingTools()
+const skipped = missing === undefined ? "" : ` (${missing})`
+
+describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
+  const bench = useBench()
+  let image: Image | undefined
+  const built = () => image ?? expect.unreachable("the image was not built")
+  beforeAll(async () => {
+    image = await Image.build()
+  }, 360_000)
+  afterAll(() => image?.[Symbol.asyncDispose]())
+
+  const culvert = async (
+    configuration: string,
+    more: Partial<Pick<ContainerOptions, "tun" | "capabilities">> = {},
+  ): Promise<Container> =>
+    Container.start(bench.lab, "culvert", {
+      root: built().root,
+      command: await built().startCommand(),
+      network: bench.lab.client,
+      capabilities: ["CAP_NET_ADMIN"],
+      tun: "device",
+      files: { "/etc/culvert/client.ovpn": bench.lab.write("client.ovpn", configuration) },
+      ...more,
+    })
+
+  test("has three programs, no shell among them, and stays below 130 MB", async () => {
+    const files = await built().files()
+    const programs = files.map(({ path }) => path).filter((path) => /\/s?bin\//.test(path))
+    expect(programs.sort()).toEqual(["/usr/bin/bun", "/usr/sbin/ip", "/usr/sbin/nft"])
+    const megabytes = files.reduce((sum, { size }) => sum + size, 0) / 1e6
+    console.log(`image: ${megabytes.toFixed(1)} MB`)
+    expect(megabytes).toBeLessThan(130)
+  })
+
+  test("read-only, NET_ADMIN alone, no new privileges: probes, traffic, and SIGTERM ends it with 0", async () => {
+    const options: ServerOptions = { push: ["redirect-gateway def1"] }
+    await using _server = await bench.serve(options)
+    await using container = await culvert(clientConfiguration(bench.lab, options))
+    const client = Client.watch(bench.lab, container.child)
+    await client.ready()
+    await bench.carriesTraffic()
+    for (const probe of ["/startupz", "/livez", "/readyz"]) expect(await client.probe(probe)).toBe(200)
+    expect(await container.exec(["culvert", "health"])).toMatchObject({ code: 0 })
+
+    const process = readFileSync(`/proc/${await container.pid()}/status`, "utf8")
+    expect(process).toMatch(/^CapEff:\s+0000000000001000$/m)
+    expect(process).toMatch(/^CapBnd:\s+0000000000001000$/m)
+    expect(process).toMatch(/^NoNewPrivs:\s+1$/m)
+    const resident = Number(/^VmRSS:\s+(\d+) kB/m.exec(process)?.[1]) / 1024
+    console.log(`resident memory, connected: ${resident.toFixed(0)} MiB`)
+    expect(resident).toBeLessThan(160)
+
+    expect((await client.stop()).code).toBe(exitCode.stopped)
+  })
+
+  test("with /dev/net/tun mounted from the machine", async () => {
+    await using _server = await bench.serve()
+    await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: "mount" })
+    await Client.watch(bench.lab, container.child).ready()
+    await bench.carriesTraffic()
+  })
+
+  test("with a device that exists already, and without any capability", async () => {
+    const { client: pod } = bench.lab
+    // The table of the container before stays in the pod, and this one may not change it.
+    await pod.succeed("nft flush ruleset".split(" "))
+    await pod.succeed("ip tuntap add mode tun user root name tun9".split(" "))
+    try {
+      await using _server = await bench.serve()
+      const configuration = clientConfiguration(bench.lab, {}, { device: "tun9" })
+      await using container = await culvert(configuration, { capabilities: [] })
+      await Client.watch(bench.lab, container.child).event("connected")
+      for (const line of ["link set tun9 up", "address add 10.66.0.2/24 dev tun9"]) {
+        await pod.succeed(["ip", ...line.split(" ")])
+      }
+      await ping(pod, tunnel.ipv4)
+    } finally {
+      await pod.succeed("ip tuntap delete mode tun name tun9".split(" "))
+    }
+  })
+
+  test("without the device it says how to give it, status 71", async () => {
+    await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: "none" })
+    expect(await container.child.exited()).toBe(exitCode.hostRefused)
+    expect(container.child.output).toContain("device plugin")
+  })
+})
