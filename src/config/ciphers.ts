@@ -4,12 +4,12 @@ import type { CbcCipher, DataCipher, DigestName } from "./profile.ts"
 /** Every cipher that the format can name; `pending`: not supported by the data channel yet. */
 const dataCiphers: Readonly<Record<DataCipher, { readonly pending: boolean }>> = {
   "AES-256-GCM": { pending: false },
-  "AES-192-GCM": { pending: true },
+  "AES-192-GCM": { pending: false },
   "AES-128-GCM": { pending: false },
   "CHACHA20-POLY1305": { pending: false },
-  "AES-256-CBC": { pending: true },
-  "AES-192-CBC": { pending: true },
-  "AES-128-CBC": { pending: true },
+  "AES-256-CBC": { pending: false },
+  "AES-192-CBC": { pending: false },
+  "AES-128-CBC": { pending: false },
 }
 
 export const defaultDataCiphers = [

@@ -60,6 +60,8 @@ export const epochSecretLength = 32
 export const implicitIvLength = 8
 export const tagLength = 16
 export const packetIdLength = 4
+/** Epoch and counter. */
+export const epochIdLength = 8
 
 /** The whole payload of a keepalive ping. */
 export const PING_MAGIC: Uint8Array = Uint8Array.of(

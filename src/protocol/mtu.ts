@@ -1,21 +1,30 @@
 /** Sizes in bytes: the MSS that keeps sealed packets below `mssfix`, and the payload of control packets. */
 import type { Remote, Transport } from "../config/profile.ts"
-import { packetIdLength, tagLength } from "./datachannel.ts"
+import { epochIdLength, isCbc, packetIdLength, tagLength } from "./datachannel.ts"
+import type { DataKey } from "./output.ts"
 import { bodyOverhead, headLength } from "./packet.ts"
+import { digestLength } from "./wrap.ts"
+
+/** What of a data key decides about sizes. */
+export type DataFormat = Pick<DataKey, "cipher" | "digest" | "peerId" | "epoch" | "compression">
 
 /**
- * TCP MSS for inner SYN packets, by inner family; 0 is off. `peerId`: DATA_V2 is used.
- * Reference values for `mssfix 1492 mtu` with AEAD and a peer id: UDP over IPv4 1400, UDP over IPv6 1380, TCP over IPv4 1386.
+ * TCP MSS for inner SYN packets, by inner family; 0 is off.
+ * Reference values for `mssfix 1492 mtu` with a peer id: AEAD over UDP and IPv4 1400, over IPv6 1380, over TCP and IPv4 1386;
+ * CBC over UDP and IPv4 with SHA256 1363, with SHA1 1379.
  */
 export const mssFor = (
   mssfix: Remote["mssfix"],
   tunMtu: number,
   transport: Transport,
   outerFamily: "ipv4" | "ipv6",
-  peerId: boolean,
+  format: DataFormat,
 ): { readonly ipv4: number; readonly ipv6: number } => {
   if (mssfix === "off" || mssfix.size === 0) return { ipv4: 0, ipv6: 0 }
-  const inner = mssfix.size - outerBytes(mssfix.counts, transport, outerFamily, peerId)
+  const inner =
+    mssfix.counts === "fixed"
+      ? mssfix.size
+      : innerSize(mssfix.size - outerBytes(mssfix.counts, transport, outerFamily), format)
   // What exceeds the tun MTU cannot come through, whatever the file allows.
   const limit = Math.max(Math.min(inner, tunMtu), smallestInner)
   return { ipv4: limit - innerHeader.ipv4, ipv6: limit - innerHeader.ipv6 }
@@ -35,25 +44,26 @@ export const controlPayloadLimit = (
   return Math.max(maxPacketSize - fixed, smallestPayload)
 }
 
-const outerBytes = (
-  counts: "mtu" | "payload" | "fixed",
-  transport: Transport,
-  outerFamily: "ipv4" | "ipv6",
-  peerId: boolean,
-): number => {
-  const sealed = (peerId ? 4 : 1) + packetIdLength + tagLength
-  switch (counts) {
-    case "fixed":
-      return 0
-    case "payload":
-      return sealed + (transport === "tcp" ? tcpFraming : 0)
-    case "mtu":
-      return sealed + outerHeader(transport, outerFamily)
-  }
+const outerBytes = (counts: "mtu" | "payload", transport: Transport, outerFamily: "ipv4" | "ipv6"): number => {
+  if (counts === "mtu") return outerHeader(transport, outerFamily)
+  return transport === "tcp" ? tcpFraming : 0
+}
+
+/** The largest packet whose sealed form has at most `size` bytes. */
+const innerSize = (size: number, { cipher, digest, peerId, epoch, compression }: DataFormat): number => {
+  const head = peerId === undefined ? 1 : 4
+  const framing = compression === undefined || compression.form === "stub-v2" ? 0 : 1
+  if (!isCbc(cipher)) return size - head - (epoch === true ? epochIdLength : packetIdLength) - tagLength - framing
+  const room = size - head - (digest === undefined ? 0 : digestLength[digest]) - cbcBlock
+  // Padding takes at least one byte.
+  return Math.floor(room / cbcBlock) * cbcBlock - 1 - packetIdLength - framing
 }
 
 const outerHeader = (transport: Transport, family: "ipv4" | "ipv6"): number =>
   (family === "ipv4" ? 20 : 40) + (transport === "udp" ? 8 : 20 + tcpFraming)
+
+/** Also the length of an initialisation vector. */
+const cbcBlock = 16
 
 /** The length before each packet on a stream. */
 const tcpFraming = 2

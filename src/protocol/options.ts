@@ -10,12 +10,15 @@ export interface OptionsStringFacts {
   readonly tunMtu: number
   readonly auth: DigestName
   readonly wrapping: ControlWrapping
+  /** `comp-lzo` in the string: any framing of compression. */
+  readonly compression: unknown
 }
 
 /** As OpenVPN 2.6 composes it for a client that negotiates its cipher. */
-export const optionsString = ({ transport, tunMtu, auth, wrapping }: OptionsStringFacts): string => {
+export const optionsString = ({ transport, tunMtu, auth, wrapping, compression }: OptionsStringFacts): string => {
+  const framed = compression !== undefined
   // 2.6 reckons with opcode, packet id and one 16-byte IV for a cipher that is not known yet.
-  const linkMtu = tunMtu + 21 + digestLength[auth] + (transport === "tcp" ? 2 : 0)
+  const linkMtu = tunMtu + 21 + digestLength[auth] + (transport === "tcp" ? 2 : 0) + (framed ? 1 : 0)
   const tlsAuth = wrapping._tag === "TlsAuth"
   const fields = [
     "V4",
@@ -23,6 +26,7 @@ export const optionsString = ({ transport, tunMtu, auth, wrapping }: OptionsStri
     `link-mtu ${linkMtu}`,
     `tun-mtu ${tunMtu}`,
     `proto ${transport === "udp" ? "UDPv4" : "TCPv4_CLIENT"}`,
+    ...(framed ? ["comp-lzo"] : []),
     ...(tlsAuth && wrapping.direction !== undefined ? [`keydir ${wrapping.direction}`] : []),
     `auth ${auth}`,
     "keysize 128",
@@ -74,6 +78,9 @@ export const peerInfo = (facts: PeerInfoFacts): string => {
     ["IV_NCP", dataCiphers.includes("AES-128-GCM") && dataCiphers.includes("AES-256-GCM") ? "2" : undefined],
     ["IV_CIPHERS", dataCiphers.join(":")],
     ["IV_PROTO", String(protocolBits(facts.pull))],
+    ["IV_LZO_STUB", "1"],
+    ["IV_COMP_STUB", "1"],
+    ["IV_COMP_STUBv2", "1"],
     ["IV_PLAT_VER", push ? versions.platformVersion : undefined],
     ["IV_SSL", push ? versions.ssl : undefined],
     ...(facts.answersQuestions ? [["IV_SSO", "crtext"] as const] : []),

@@ -5,7 +5,7 @@
 import { Clock, Effect, Option, Queue, type Scope } from "effect"
 import type { KeepaliveOptions, Profile, Pushed, Remote } from "../config/index.ts"
 import { type FirewallError, KillSwitch, mergeNetwork, Network, type NextHop, planNetwork } from "../network/index.ts"
-import { mssFor, type Output, type Session } from "../protocol/index.ts"
+import { type DataKey, mssFor, type Output, type Session } from "../protocol/index.ts"
 import { DataPlane, type Link } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { AttemptFailed, type AttemptReason } from "./errors.ts"
@@ -204,11 +204,12 @@ const supervise = Effect.fnUntraced(function* (
   const status = yield* StatusRef
   const plane = yield* DataPlane
   let pushed: Pushed | undefined
-  for (let keyed = false; !keyed; ) {
+  let key: DataKey | undefined
+  while (key === undefined) {
     const fact = yield* Queue.take(driver.facts)
     if (fact.type === "pushed") pushed = fact.options
+    if (fact.type === "installKey") key = fact.key
     yield* handle(fact, driver)
-    keyed = fact.type === "installKey"
   }
   const mtu = pushed?.tunMtu ?? remote.tunMtu
   const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
@@ -216,7 +217,7 @@ const supervise = Effect.fnUntraced(function* (
   const killSwitch = yield* KillSwitch
   const device = yield* TunDevice
   yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(firewallFailed))
-  plane.clampMss(mssFor(remote.mssfix, mtu, remote.transport, address.family, pushed?.peerId !== undefined))
+  plane.clampMss(mssFor(remote.mssfix, mtu, remote.transport, address.family, key))
   driver.exitNotify.times = remote.explicitExitNotify ?? pushed?.explicitExitNotify
   driver.setEstablished()
 

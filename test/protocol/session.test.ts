@@ -79,7 +79,9 @@ describe("a push that cannot be honoured names what was pushed and what is allow
   const cases = [
     ["PUSH_REPLY,cipher AES-256-CBC", "AES-256-CBC", "AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305"],
     ["PUSH_REPLY,ifconfig 10.8.0.2 10.8.0.1", "data-ciphers-fallback", "AES-256-GCM"],
-    [`${pushReply},comp-lzo yes`, "comp-lzo", "compression"],
+    [`${pushReply},comp-lzo yes`, "comp-lzo yes", "allow-compression asym"],
+    [`${pushReply},compress lz4-v2`, "compress lz4-v2", "allow-compression asym"],
+    [`${pushReply},compress migrate`, "compress migrate", "known"],
     [`${pushReply},tun-mtu 9000`, "9000", "1600"],
     [`${pushReply},protocol-flags aead-epoch tls-ekm`, "aead-epoch", "announced"],
   ] as const

@@ -17,13 +17,16 @@ export const tunnel = {
 } as const
 
 export const dataCiphers = ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"] as const
-export type DataCipher = (typeof dataCiphers)[number]
+/** Those of the default, and those that have to be asked for. */
+export type DataCipher = (typeof dataCiphers)[number] | "AES-192-GCM" | "AES-256-CBC" | "AES-192-CBC" | "AES-128-CBC"
 
 export type Wrapping =
   | { readonly type: "plain" }
   /** `direction` is the server's; the client gets the other one. */
-  | { readonly type: "tls-auth"; readonly direction?: 0 | 1; readonly digest?: "SHA1" | "SHA256" }
+  | { readonly type: "tls-auth"; readonly direction?: 0 | 1; readonly digest?: "SHA1" | "SHA256" | "SHA384" | "SHA512" }
   | { readonly type: "tls-crypt" }
+  /** `cookie`: what the server does for a client that does not know the early negotiation; it is its business alone. */
+  | { readonly type: "tls-crypt-v2"; readonly cookie?: "force-cookie" | "allow-noncookie" }
 
 export interface ServerOptions {
   readonly transport?: "udp" | "tcp"
@@ -211,6 +214,9 @@ function wrappingLines(wrapping: Wrapping, lab: Lab, side: "client" | "server"):
       return []
     case "tls-crypt":
       return inline("tls-crypt", lab.pki.staticKey)
+    case "tls-crypt-v2":
+      if (side === "client") return inline("tls-crypt-v2", lab.pki.tlsCryptV2.client)
+      return [`tls-crypt-v2 ${lab.pki.tlsCryptV2.serverFile} ${wrapping.cookie ?? ""}`]
     case "tls-auth": {
       const { direction, digest } = wrapping
       return [

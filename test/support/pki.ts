@@ -95,21 +95,46 @@ export interface Pki {
   readonly client: Certificate
   readonly staticKey: string
   readonly staticKeyFile: string
+  readonly tlsCryptV2: TlsCryptV2Keys
   /** An authority that the client is not told about. */
   readonly stranger: Authority
+}
+
+export interface TlsCryptV2Keys {
+  readonly serverFile: string
+  /** The text of the client's file. */
+  readonly client: string
+}
+
+export async function makeTlsCryptV2Keys(directory: string): Promise<TlsCryptV2Keys> {
+  const serverFile = join(directory, "tls-crypt-v2-server.key")
+  const clientFile = join(directory, "tls-crypt-v2-client.key")
+  await succeed(["openvpn", "--genkey", "tls-crypt-v2-server", serverFile])
+  await succeed(["openvpn", "--tls-crypt-v2", serverFile, "--genkey", "tls-crypt-v2-client", clientFile])
+  return { serverFile, client: await readFile(clientFile, "utf8") }
 }
 
 export async function makePki(directory: string): Promise<Pki> {
   await mkdir(directory, { recursive: true })
   const staticKeyFile = join(directory, "static.key")
-  const [authority, stranger, staticKey] = await Promise.all([
+  const [authority, stranger, staticKey, tlsCryptV2] = await Promise.all([
     Authority.make(directory, "authority"),
     Authority.make(directory, "stranger"),
     makeStaticKey(staticKeyFile),
+    makeTlsCryptV2Keys(directory),
   ])
   const server = await authority.issue({ name: "server", commonName: "server.culvert.test", usage: "server" })
   const client = await authority.issue({ name: "client", commonName: "client.culvert.test", usage: "client" })
-  return { authority, ca: await authority.certificate(), server, client, staticKey, staticKeyFile, stranger }
+  return {
+    authority,
+    ca: await authority.certificate(),
+    server,
+    client,
+    staticKey,
+    staticKeyFile,
+    tlsCryptV2,
+    stranger,
+  }
 }
 
 /** `openssl ca` is used because `openssl x509` of 3.0 cannot set dates. */

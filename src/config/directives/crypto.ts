@@ -19,7 +19,6 @@ const keyFile = { maximumBytes: 65536 }
 const direction = oneOf("0", "1")
 const version = oneOf("1.0", "1.1", "1.2", "1.3")
 const count = integer("count", 0, Number.MAX_SAFE_INTEGER)
-const noCompression = "the server must be told to use none; its framing is not supported yet"
 const useRemoteCertTls = "`remote-cert-tls server` checks key usage and extended key usage"
 const elsewhere = "keys outside of the file are not supported"
 const giveFiles = "give `cert` and `key`"
@@ -80,7 +79,6 @@ export const crypto = {
   }),
   "static-challenge": honoured({
     takes: takes([text("text"), oneOf("0", "1")]),
-    pending: notYet(),
     doc: "Ask for a one-time code along with the password; 1: the answer may be shown while it is typed.",
   }),
   "peer-fingerprint": honoured({
@@ -162,7 +160,6 @@ export const crypto = {
   }),
   "tls-crypt-v2": honoured({
     takes: takes([], [oneOf("force-cookie", "allow-noncookie")]),
-    pending: notYet(),
     content: keyFile,
     connection: true,
     conflicts: ["tls-auth", "tls-crypt"],
@@ -242,16 +239,12 @@ export const crypto = {
   "mute-replay-warnings": ignored("replays are counted, not logged one by one", "Do not log replays."),
   compress: honoured({
     takes: takes([], [oneOf("stub", "stub-v2", "lzo", "lz4", "lz4-v2", "migrate")]),
-    pending: notYet(noCompression),
     push: "other",
-    readWhenPushed: true,
     doc: "The framing of compression; nothing that is sent is compressed. `migrate` concerns servers.",
   }),
   "comp-lzo": honoured({
     takes: takes([], [oneOf("yes", "no", "adaptive")]),
-    pending: notYet(noCompression),
     push: "other",
-    readWhenPushed: true,
     doc: "The old framing of compression; nothing that is sent is compressed.",
   }),
   "comp-noadapt": ignored("nothing is compressed", "Compress every packet."),
