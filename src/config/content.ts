@@ -119,7 +119,7 @@ export class Contents {
     if (content?.tag === "inline") return { lines: content.block.lines, bytes: undefined }
     if (content === undefined) return undefined
     const at = content.path
-    const maximumBytes = rowOf(name).content?.maximumBytes ?? 0
+    const maximumBytes = rowOf(name).content?.maximumBytes ?? maximumLogin
     const path = this.pathOf(at.text)
     const bytes = this.#read({ path, directive: name, line: at.line, column: at.column, maximumBytes })
     const complaint = Result.isFailure(bytes)
@@ -174,5 +174,7 @@ const readPkcs12 = ({ lines, bytes }: Found): Result.Result<Redacted.Redacted<Ui
   return Result.fail({ line: 0, message: der === undefined ? "it is not base64" : "it is not a PKCS#12 file" })
 }
 
+/** Of a file that a proxy's line names. */
+const maximumLogin = 16384
 /** OpenVPN's USER_PASS_LEN. */
 const maximumCredentialLength = 4096

@@ -5,14 +5,13 @@ import type { CbcCipher, Compression, DataCipher, DigestName, TlsProfile, TlsVer
 import type { Settings } from "./settings.ts"
 
 export const tlsOf = (settings: Settings, report: Diagnostics): TlsProfile["tls"] => {
-  const [minimum] = settings.values("tls-version-min")
+  const lowest = settings.last("tls-version-min")
   const highest = settings.last("tls-version-max")
   const maximum = highest?.values[0]
-  if (highest !== undefined && maximum !== undefined && Number(maximum) < Number(minimum)) {
-    const lowest = settings.last("tls-version-min")
-    const where = lowest === undefined ? "the default" : `line ${lowest.line}`
-    report.error(highest, `tls-version-max ${maximum} is below tls-version-min ${minimum} (${where})`)
-  }
+  // A maximum below the default minimum takes that away.
+  const minimum = lowest?.values[0] ?? (Number(maximum) < 1.2 ? "1.0" : settings.values("tls-version-min")[0])
+  if (lowest !== undefined && highest !== undefined && Number(maximum) < Number(minimum))
+    report.error(highest, `tls-version-max ${maximum} is below tls-version-min ${minimum} (line ${lowest.line})`)
   return {
     minimum: minimum satisfies TlsVersion,
     maximum,

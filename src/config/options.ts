@@ -13,6 +13,8 @@ export const networkOptions = (settings: Settings, names: boolean, report: Diagn
   if (topology === "subnet" && ifconfig !== undefined && prefixOfNetmask(ifconfig[1]) === undefined) {
     report.warning(settings.last("ifconfig")!, `with topology subnet the second word of "ifconfig" is a netmask`)
   }
+  if (ifconfigIpv6 !== undefined && (ifconfigIpv6[0].prefix < 64 || ifconfigIpv6[0].prefix > 124))
+    report.error(settings.last("ifconfig-ipv6")!, "ifconfig-ipv6: the prefix length must be from 64 to 124")
   return {
     topology,
     ifconfig: ifconfig && { local: ifconfig[0], second: ifconfig[1] },
@@ -21,7 +23,7 @@ export const networkOptions = (settings: Settings, names: boolean, report: Diagn
       prefix: ifconfigIpv6[0].prefix,
       remote: ifconfigIpv6[1],
     },
-    routeGateway: routeGateway(settings, names, report),
+    routeGateway: routeGateway(settings, report),
     routeIpv6Gateway: settings.last("route-ipv6-gateway")?.values[0],
     routeMetric: settings.last("route-metric")?.values[0],
     routes: settings.all("route").flatMap((setting) => route(setting, names, report)),
@@ -81,7 +83,7 @@ const routeIpv6 = (setting: Setting<ValuesOfRouteIpv6>, report: Diagnostics): Re
   return [{ network, prefix, gateway, metric }]
 }
 
-const routeGateway = (settings: Settings, names: boolean, report: Diagnostics): string | undefined => {
+const routeGateway = (settings: Settings, report: Diagnostics): string | undefined => {
   const setting = settings.last("route-gateway")
   const gateway = setting?.values[0]
   if (setting === undefined || gateway === undefined) return undefined
@@ -89,7 +91,7 @@ const routeGateway = (settings: Settings, names: boolean, report: Diagnostics): 
     report.info(setting, `"route-gateway dhcp" has no effect here: it concerns tap devices`)
     return undefined
   }
-  if (isIpv4(gateway) || (names && parseIpv6(gateway) === undefined)) return gateway
+  if (isIpv4(gateway)) return gateway
   report.error(setting, `route-gateway: expected an IPv4 address, not ${quote(gateway)}`)
   return undefined
 }
@@ -100,12 +102,11 @@ const flagsOf = (
   settings.length === 0 ? undefined : [...new Set(settings.flatMap((setting) => setting.values))]
 
 const dhcpOption = (
-  setting: Setting<readonly [string, ...ReadonlyArray<string>]>,
+  setting: Setting<readonly [string, string?]>,
   report: Diagnostics,
 ): NetworkOptions["dhcpOptions"] => {
-  const [written, ...words] = setting.values
+  const [written, value = ""] = setting.values
   const type = written.toUpperCase()
-  const value = words.join(" ")
   const isAddress = type === "DNS6" ? parseIpv6(value) !== undefined : isIpv4(value) || parseIpv6(value) !== undefined
   if (addressTypes.includes(type) && !isAddress) {
     report.error(setting, `dhcp-option ${type}: expected an IP address, not ${quote(value)}`)

@@ -69,16 +69,16 @@ const given = (login: GivenLogin | undefined): ProxyLogin | undefined =>
   login?.password === undefined ? undefined : { _tag: "Given", username: login.username, password: login.password }
 
 const requestOptions = (
-  settings: ReadonlyArray<Setting<readonly ["VERSION" | "AGENT" | "CUSTOM-HEADER", string, ...ReadonlyArray<string>]>>,
+  settings: ReadonlyArray<Setting<readonly ["VERSION" | "AGENT" | "CUSTOM-HEADER", string, string?]>>,
   report: Diagnostics,
 ) => {
   let version: "1.0" | "1.1" = "1.0"
   let userAgent: string | undefined
   const headers: Array<readonly [string, string]> = []
   for (const setting of settings) {
-    const [kind, first, second, extra = kind === "CUSTOM-HEADER" ? undefined : second] = setting.values
-    if (extra !== undefined)
-      report.error(setting, `http-proxy-option ${kind}: unexpected ${quote(extra)}`, "put the value in quotes")
+    const [kind, first, second] = setting.values
+    if (second !== undefined && kind !== "CUSTOM-HEADER")
+      report.error(setting, `http-proxy-option ${kind}: unexpected ${quote(second)}`, "put the value in quotes")
     if (kind === "AGENT") userAgent = first
     else if (kind === "CUSTOM-HEADER") headers.push([first, second ?? ""])
     else if (first === "1.0" || first === "1.1") version = first

@@ -1,9 +1,10 @@
 /** The reference page of the configuration format, written from the directive table. */
+import { acceptedHere, refusedHere } from "./differences.ts"
 import { sections } from "./directives.ts"
 import { type Row, syntaxOf } from "./row.ts"
 
 /** Markdown; `docs/configuration.md` holds it, and a test compares the two. */
-export const referencePage = (): string => `${[introduction, ...sections.map(section)].join("\n")}`
+export const referencePage = (): string => [introduction, ...sections.map(section), differences()].join("\n")
 
 const introduction = `# Configuration reference
 
@@ -31,6 +32,22 @@ const section = ({ title, rows }: { readonly title: string; readonly rows: Reado
       ([name, row]) =>
         `| \`${cell(syntaxOf(name, row))}\` | ${places(row)} | ${defaultOf(row)} | ${outcome(row)} | ${cell(row.doc)} |`,
     ),
+    "",
+  ].join("\n")
+
+const differences = (): string =>
+  [
+    "## Where OpenVPN judges otherwise",
+    "",
+    "Apart from these, a file is accepted here when OpenVPN 2.6 accepts it; a test asks the installed `openvpn` about generated files.",
+    "",
+    "| OpenVPN accepts, refused here | Why |",
+    "|---|---|",
+    ...refusedHere.map(({ what, because }) => `| ${what} | ${because} |`),
+    "",
+    "| OpenVPN refuses, accepted here | Why |",
+    "|---|---|",
+    ...acceptedHere.map(({ what, because }) => `| ${what} | ${because} |`),
     "",
   ].join("\n")
 

@@ -65,13 +65,21 @@ const build = (
   const transport = written.startsWith("udp") ? "udp" : "tcp"
   const [wait, maximum = 300] = scope.values("connect-retry")
   const tunMtu = scope.values("tun-mtu")[0]
+  const local = localOf(scope)
+  const remotePort = port ?? scope.lastOf("port", "rport")?.values[0] ?? scope.values("port")[0]
+  if (local?.address === host && local.port === remotePort)
+    report.error(
+      scope.last("local")!,
+      "the server's address and port are our own",
+      "is this line meant for the server?",
+    )
   return {
     host,
-    port: port ?? scope.lastOf("port", "rport")?.values[0] ?? scope.values("port")[0],
+    port: remotePort,
     transport,
     family: written.includes("4") ? "ipv4" : written.includes("6") ? "ipv6" : "any",
     proxy: proxyOf(scope, contents, transport, report),
-    local: localOf(scope),
+    local,
     float: scope.has("float"),
     connectTimeout: scope.values("server-poll-timeout")[0],
     connectRetry: { wait, maximum: Math.max(wait, maximum) },

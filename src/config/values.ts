@@ -97,13 +97,13 @@ export interface Prefixed {
   readonly prefix: number
 }
 
-/** `address/bits`; without bits all 128. */
+/** `address/bits`; without bits 64, as in OpenVPN. */
 export const ipv6Prefix: Grammar<Prefixed> = {
   syntax: "ipv6/bits",
   read: (text) => {
     const slash = text.indexOf("/")
     const address = parseIpv6(slash < 0 ? text : text.slice(0, slash))
-    const bits = slash < 0 ? "128" : text.slice(slash + 1)
+    const bits = slash < 0 ? "64" : text.slice(slash + 1)
     const valid = address !== undefined && /^[0-9]{1,3}$/.test(bits) && Number(bits) <= 128
     return valid
       ? Result.succeed({ address: formatIpv6(address), prefix: Number(bits) })

@@ -26,9 +26,9 @@ export class OracleDirectory implements Disposable {
     writeFileSync(file, text)
     const child = Bun.spawn(
       [...isolated, "openvpn", "--cd", this.path, "--config", file, "--verb", "1", "--writepid", stop],
-      { stdin: "ignore", stdout: "pipe", stderr: "ignore" },
+      { stdin: "ignore", stdout: "pipe", stderr: "pipe" },
     )
-    const output = await new Response(child.stdout).text()
+    const output = (await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()])).join("")
     await child.exited
     rmSync(file)
     const complaints = output

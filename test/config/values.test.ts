@@ -94,7 +94,7 @@ describe("IPv6 addresses", () => {
 
   test("may have a prefix length", () => {
     expect(read(values.ipv6Prefix, "fd00::1/64")).toEqual({ address: "fd00::1", prefix: 64 })
-    expect(read(values.ipv6Prefix, "fd00::1")).toEqual({ address: "fd00::1", prefix: 128 })
+    expect(read(values.ipv6Prefix, "fd00::1")).toEqual({ address: "fd00::1", prefix: 64 })
     for (const text of ["fd00::1/129", "fd00::1/", "fd00::1/-1", "10.0.0.0/8"])
       expect(read(values.ipv6Prefix, text)).toStartWith("expected")
   })

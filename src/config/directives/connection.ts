@@ -1,4 +1,5 @@
 /** Rows: which server, over which transport, and how patiently. */
+import * as Result from "effect/Result"
 import {
   flag,
   honoured,
@@ -14,7 +15,13 @@ import {
 } from "../row.ts"
 import { deviceName, host, integer, oneOf, path, port, seconds, text, wordOr } from "../values.ts"
 
-export const protocol = oneOf("udp", "udp4", "udp6", "tcp", "tcp4", "tcp6", "tcp-client", "tcp4-client", "tcp6-client")
+const protocols = oneOf("udp", "udp4", "udp6", "tcp", "tcp4", "tcp6", "tcp-client", "tcp4-client", "tcp6-client")
+
+export const protocol: typeof protocols = {
+  ...protocols,
+  read: (text) =>
+    /^tcp[46]?-server$/.test(text) ? Result.fail("a protocol that connects, as a client does") : protocols.read(text),
+}
 
 const noProxy = "connect directly, or leave this to a later version"
 const socketIsOurs = "the socket is Culvert's to tune"
@@ -198,7 +205,7 @@ export const connection = {
     doc: "Connect through an HTTP proxy (TCP only). The third word is a file with user name and password, or `auto`, or `auto-nct` (never in clear).",
   }),
   "http-proxy-option": honoured({
-    takes: takesMany([oneOf("VERSION", "AGENT", "CUSTOM-HEADER"), text("value")], text("value")),
+    takes: takes([oneOf("VERSION", "AGENT", "CUSTOM-HEADER"), text("value")], [text("value")]),
     pending: notYet(noProxy),
     connection: true,
     repeats: true,

@@ -23,7 +23,7 @@ export const foreign = {
   "auth-user-pass-verify": serverMode("Script that checks passwords."),
   "bcast-buffers": server("Buffers for broadcasts.", { takes: usage("count") }),
   "ccd-exclusive": serverMode("Only clients with a file may connect."),
-  "client-cert-not-required": server("Obsolete."),
+  "client-cert-not-required": serverMode("Obsolete."),
   "client-config-dir": serverMode("Directory of files for clients."),
   "client-connect": serverMode("Script to run for a client."),
   "client-crresponse": serverMode("Script that checks a response."),

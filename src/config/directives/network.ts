@@ -133,7 +133,7 @@ export const network = {
     doc: "Translate addresses one to one on their way into the tunnel: network, netmask, and the network that the other side sees.",
   }),
   "dhcp-option": honoured({
-    takes: takesMany([text("type")], word),
+    takes: takes([text("type")], [word]),
     pending: noEffectYet("resolvers are not set yet", true),
     repeats: true,
     push: "dns",
