@@ -3,7 +3,7 @@
  * replaces the whole table in one transaction, so there is no moment with half of it, and the first start, a restart and
  * a change are the same thing. The comments of the rules are what `culvert firewall show` prints.
  */
-import { isIpv6 } from "./plan.ts"
+import { isIpv6 } from "./change.ts"
 
 export const tableName = "culvert"
 

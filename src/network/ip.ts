@@ -1,7 +1,8 @@
 /** The kernel's network configuration through iproute2: `ip -batch` to change it, `ip -j` to read it. */
 import { Context, Data, Effect, Layer } from "effect"
 import { ChildProcessSpawner } from "effect/process"
-import { type HostFacts, isIpv6, type NextHop } from "./plan.ts"
+import type { HostFacts } from "./beside.ts"
+import { type Change, isIpv6, type NextHop, ours } from "./change.ts"
 import { runner } from "./process.ts"
 
 export class IpError extends Data.TaggedError("IpError")<{ readonly line: string; readonly reason: string }> {
@@ -14,13 +15,18 @@ export class Ip extends Context.Service<
   Ip,
   {
     /** Runs the lines in order in one process and stops at the first that fails; the error names it and says how many were done. */
-    readonly batch: (lines: ReadonlyArray<string>) => Effect.Effect<void, IpError & { readonly done?: number }>
+    readonly batch: (
+      lines: ReadonlyArray<string>,
+      family: Change["family"],
+    ) => Effect.Effect<void, IpError & { readonly done?: number }>
     /** Runs all lines whatever happens to each: for undoing. */
-    readonly batchForced: (lines: ReadonlyArray<string>) => Effect.Effect<void>
-    /** Default gateways, leaving out routes through `except`. */
+    readonly batchForced: (lines: ReadonlyArray<string>, family: Change["family"]) => Effect.Effect<void>
+    /** What the host is apart from us, leaving out `except`. */
     readonly facts: (except: string) => Effect.Effect<HostFacts>
     /** The next hop towards an address, or undefined when there is none or it leads through `except`. */
     readonly nextHop: (address: string, except: string) => Effect.Effect<NextHop | undefined>
+    /** Bytes: what the kernel knows of the path to an address, else the MTU of the device that leads there. */
+    readonly pathMtu: (address: string) => Effect.Effect<number | undefined>
   }
 >()("culvert/network/Ip") {
   static readonly layer = Layer.effect(
@@ -37,13 +43,13 @@ export class Ip extends Context.Service<
       const json = (args: ReadonlyArray<string>) =>
         run(["-j", ...args], "").pipe(
           Effect.map(({ stdout }) => parseJson(stdout)),
-          Effect.orElseSucceed((): ReadonlyArray<JsonRoute> => []),
+          Effect.orElseSucceed((): ReadonlyArray<JsonLine> => []),
         )
 
       return Ip.of({
-        batch: Effect.fnUntraced(function* (lines) {
+        batch: Effect.fnUntraced(function* (lines, family) {
           if (lines.length === 0) return
-          const { code, stderr } = yield* run(["-batch", "-"], `${lines.join("\n")}\n`)
+          const { code, stderr } = yield* run([option[family], "-batch", "-"], `${lines.join("\n")}\n`)
           if (code === 0) return
           const failed = Number(/^Command failed -:(\d+)/m.exec(stderr)?.[1] ?? 1)
           const reason = stderr.replace(/^Command failed.*$/m, "").trim() || `exit status ${code}`
@@ -51,40 +57,93 @@ export class Ip extends Context.Service<
             done: failed - 1,
           })
         }),
-        batchForced: (lines) =>
+        batchForced: (lines, family) =>
           lines.length === 0
             ? Effect.void
-            : run(["-force", "-batch", "-"], `${lines.join("\n")}\n`).pipe(Effect.ignore),
+            : run([option[family], "-force", "-batch", "-"], `${lines.join("\n")}\n`).pipe(Effect.ignore),
         facts: Effect.fnUntraced(function* (except) {
-          const [ipv4, ipv6] = yield* Effect.all([
-            json(["-4", "route", "show", "default"]),
-            json(["-6", "route", "show", "default"]),
+          const [ipv4, ipv6, links] = yield* Effect.all([
+            json(["-4", "route", "show", "table", "main"]),
+            json(["-6", "route", "show", "table", "main"]),
+            json(["address", "show", "scope", "global"]),
           ])
-          return { gateway: { ipv4: firstHop(ipv4, except), ipv6: firstHop(ipv6, except) } }
+          return hostFacts(ipv4, ipv6, links, except)
         }),
         nextHop: (address, except) =>
           json([isIpv6(address) ? "-6" : "-4", "route", "get", address]).pipe(
             Effect.map((routes) => firstHop(routes, except)),
           ),
+        pathMtu: Effect.fnUntraced(function* (address) {
+          const [route] = yield* json([isIpv6(address) ? "-6" : "-4", "route", "get", address])
+          const learned = route?.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu
+          if (learned !== undefined || route?.dev === undefined) return learned
+          const [link] = yield* json(["link", "show", "dev", route.dev])
+          return link?.mtu
+        }),
       })
     }),
   )
 }
 
-interface JsonRoute {
+/** Of the objects that `ip -j` prints for routes, links and addresses, what is used here. */
+interface JsonLine {
+  readonly dst?: string
+  readonly type?: string
+  readonly protocol?: string
   readonly dev?: string
   readonly gateway?: string
+  readonly metrics?: ReadonlyArray<{ readonly mtu?: number }>
+  readonly ifname?: string
+  readonly mtu?: number
+  readonly addr_info?: ReadonlyArray<{ readonly local?: string }>
 }
 
-const firstHop = (routes: ReadonlyArray<JsonRoute>, except: string): NextHop | undefined => {
+/** The pod apart from us: `except` is our device. */
+export const hostFacts = (
+  ipv4: ReadonlyArray<JsonLine>,
+  ipv6: ReadonlyArray<JsonLine>,
+  links: ReadonlyArray<JsonLine>,
+  except: string,
+): HostFacts => {
+  const isForeign = (line: JsonLine) =>
+    line.protocol !== String(ours.protocol) && (line.type === undefined || line.type === "unicast")
+  const routes = (lines: ReadonlyArray<JsonLine>, bits: number) =>
+    lines
+      .filter(isForeign)
+      .flatMap(({ dst, dev, gateway }) =>
+        dst === undefined || dst === "default" || dev === undefined || dev === except || isLinkLocal(dst)
+          ? []
+          : [{ target: dst.includes("/") ? dst : `${dst}/${bits}`, hop: { device: dev, gateway } }],
+      )
+  const defaults = (lines: ReadonlyArray<JsonLine>) =>
+    firstHop(
+      lines.filter((line) => line.dst === "default" && isForeign(line)),
+      except,
+    )
+  return {
+    gateway: { ipv4: defaults(ipv4), ipv6: defaults(ipv6) },
+    addresses: links
+      .filter(({ ifname }) => ifname !== except && ifname !== "lo")
+      .flatMap(({ addr_info }) => addr_info ?? [])
+      .map(({ local }) => local)
+      .filter((local) => local !== undefined),
+    routes: [...routes(ipv4, 32), ...routes(ipv6, 128)],
+  }
+}
+
+const isLinkLocal = (target: string): boolean => /^(fe80|ff00):/.test(target)
+
+const firstHop = (routes: ReadonlyArray<JsonLine>, except: string): NextHop | undefined => {
   const route = routes.find(
     (candidate) => candidate.dev !== undefined && candidate.dev !== except && candidate.dev !== "lo",
   )
   return route?.dev === undefined ? undefined : { device: route.dev, gateway: route.gateway }
 }
 
-const parseJson = (text: string): ReadonlyArray<JsonRoute> => {
+const parseJson = (text: string): ReadonlyArray<JsonLine> => {
   if (text.trim() === "") return []
   const value: unknown = JSON.parse(text)
-  return Array.isArray(value) ? (value as ReadonlyArray<JsonRoute>) : []
+  return Array.isArray(value) ? (value as ReadonlyArray<JsonLine>) : []
 }
+
+const option = { ipv4: "-4", ipv6: "-6" } as const

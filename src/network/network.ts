@@ -4,82 +4,100 @@
  * takes everything back in reverse.
  */
 import { Context, Effect, Layer } from "effect"
+import type { HostFacts } from "./beside.ts"
+import { type Change, hostRoute, leftovers, type NextHop } from "./change.ts"
 import { Ip, type IpError } from "./ip.ts"
-import { bypassRoute, type Change, type HostFacts, type NextHop, type Plan } from "./plan.ts"
 
 export class Network extends Context.Service<
   Network,
   {
-    /** Applies the difference to the plan in force. Returns warnings: IPv6 changes that the host refused. */
-    readonly converge: (plan: Plan) => Effect.Effect<ReadonlyArray<string>, IpError>
+    /** Addresses and networks that are reached beside the tunnel. */
+    readonly direct: ReadonlyArray<string>
+    /** Applies the difference to the changes in force. Returns warnings: IPv6 changes that the host refused. */
+    readonly converge: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<string>, IpError>
     /** Makes a server reachable beside a tunnel whose routes are still there, before a reconnect to another address. */
     readonly reach: (address: string, device: string) => Effect.Effect<NextHop | undefined>
     readonly facts: (device: string) => Effect.Effect<HostFacts>
+    /** Bytes that fit into one packet on the way to an address; undefined: unknown. */
+    readonly pathMtu: (address: string) => Effect.Effect<number | undefined>
     /** The lines in force, in order. */
     readonly current: Effect.Effect<ReadonlyArray<string>>
   }
 >()("culvert/network/Network") {
-  /** The scope of this layer is the time for which addresses and routes exist. */
-  static readonly layer = Layer.effect(
-    Network,
-    Effect.gen(function* () {
-      const ip = yield* Ip
-      let current: ReadonlyArray<Change> = []
-      const undo = (changes: ReadonlyArray<Change>) =>
-        ip.batchForced(
-          changes
-            .map((change) => change.undo)
-            .filter((line) => line !== undefined)
-            .reverse(),
-        )
-
-      yield* Effect.addFinalizer(() => Effect.suspend(() => undo(current)))
-
-      const converge = Effect.fnUntraced(function* (plan: Plan) {
-        const wanted = new Set(plan.changes.map((change) => change.apply))
-        const present = new Set(current.map((change) => change.apply))
-        const removed = current.filter((change) => !wanted.has(change.apply))
-        yield* undo(removed)
-        const warnings: Array<string> = []
-        current = current.filter((change) => wanted.has(change.apply))
-        for (const family of ["ipv4", "ipv6"] as const) {
-          let added = plan.changes.filter((change) => change.family === family && !present.has(change.apply))
-          while (added.length > 0) {
-            const result = yield* Effect.result(ip.batch(added.map((change) => change.apply)))
-            const done = result._tag === "Success" ? added.length : (result.failure.done ?? 0)
-            current = [...current, ...added.slice(0, done)]
-            if (result._tag === "Success") break
-            if (family === "ipv4") return yield* result.failure
-            warnings.push(result.failure.message)
-            added = added.slice(done + 1)
+  /** The scope of this layer is the time for which addresses and routes exist. `direct`: what is reached beside the tunnel. */
+  static readonly layer = (direct: ReadonlyArray<string>) =>
+    Layer.effect(
+      Network,
+      Effect.gen(function* () {
+        const ip = yield* Ip
+        let current: ReadonlyArray<Change> = []
+        const undo = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
+          for (const family of ["ipv6", "ipv4"] as const) {
+            const lines = changes.filter((change) => change.family === family).map((change) => change.undo)
+            yield* ip.batchForced(lines.filter((line) => line !== undefined).reverse(), family)
           }
-        }
-        // Reverse order must undo the plan's order, also for what an earlier plan had applied.
-        const order = new Map(plan.changes.map((change, index) => [change.apply, index]))
-        current = [...current].sort((a, b) => order.get(a.apply)! - order.get(b.apply)!)
-        return warnings
-      }, Effect.uninterruptible)
+        })
+        for (const family of ["ipv4", "ipv6"] as const) yield* ip.batchForced(leftovers, family)
 
-      const reach = Effect.fnUntraced(function* (address: string, device: string) {
-        const direct = yield* ip.nextHop(address, device)
-        if (direct !== undefined) return direct
-        const facts = yield* ip.facts(device)
-        const hop = address.includes(":") ? facts.gateway.ipv6 : facts.gateway.ipv4
-        if (hop === undefined) return undefined
-        const change = bypassRoute(address, hop)
-        yield* ip.batch([change.apply]).pipe(Effect.ignore)
-        if (!current.some((present) => present.apply === change.apply)) current = [...current, change]
-        return hop
-      }, Effect.uninterruptible)
+        yield* Effect.addFinalizer(() => Effect.suspend(() => undo(current)))
 
-      return Network.of({
-        converge,
-        reach,
-        facts: (device) => ip.facts(device),
-        current: Effect.sync(() => current.map((change) => change.apply)),
-      })
-    }),
-  )
+        const converge = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
+          const wanted = new Set(changes.map((change) => change.apply))
+          const present = new Set(current.map((change) => change.apply))
+          const removed = current.filter((change) => !wanted.has(change.apply))
+          yield* undo(removed)
+          const warnings: Array<string> = []
+          current = current.filter((change) => wanted.has(change.apply))
+          for (const family of ["ipv4", "ipv6"] as const) {
+            let added = changes.filter((change) => change.family === family && !present.has(change.apply))
+            while (added.length > 0) {
+              const result = yield* Effect.result(
+                ip.batch(
+                  added.map((change) => change.apply),
+                  family,
+                ),
+              )
+              const done = result._tag === "Success" ? added.length : (result.failure.done ?? 0)
+              current = [...current, ...added.slice(0, done)]
+              if (result._tag === "Success") break
+              if (family === "ipv4") {
+                // Nothing stays half applied.
+                yield* undo(added.slice(0, done))
+                current = current.slice(0, current.length - done)
+                return yield* result.failure
+              }
+              warnings.push(result.failure.message)
+              added = added.slice(done + 1)
+            }
+          }
+          // Reverse order must undo the plan's order, also for what an earlier plan had applied.
+          const order = new Map(changes.map((change, index) => [change.apply, index]))
+          current = [...current].sort((a, b) => order.get(a.apply)! - order.get(b.apply)!)
+          return warnings
+        }, Effect.uninterruptible)
+
+        const reach = Effect.fnUntraced(function* (address: string, device: string) {
+          const direct = yield* ip.nextHop(address, device)
+          if (direct !== undefined) return direct
+          const facts = yield* ip.facts(device)
+          const hop = address.includes(":") ? facts.gateway.ipv6 : facts.gateway.ipv4
+          if (hop === undefined) return undefined
+          const change = hostRoute(address, hop)
+          yield* ip.batch([change.apply], change.family).pipe(Effect.ignore)
+          if (!current.some((present) => present.apply === change.apply)) current = [...current, change]
+          return hop
+        }, Effect.uninterruptible)
+
+        return Network.of({
+          direct,
+          converge,
+          reach,
+          facts: (device) => ip.facts(device),
+          pathMtu: ip.pathMtu,
+          current: Effect.sync(() => current.map((change) => change.apply)),
+        })
+      }),
+    )
 
   /**
    * Without CAP_NET_ADMIN: nothing is changed. The caller logs what the administrator has to set.
@@ -89,9 +107,11 @@ export class Network extends Context.Service<
     Effect.gen(function* () {
       const ip = yield* Ip
       return Network.of({
+        direct: [],
         converge: () => Effect.succeed([]),
         reach: (address, device) => ip.nextHop(address, device),
         facts: (device) => ip.facts(device),
+        pathMtu: ip.pathMtu,
         current: Effect.succeed([]),
       })
     }),

@@ -4,12 +4,13 @@
  */
 import { Clock, Effect, Option, Queue, type Scope } from "effect"
 import type { KeepaliveOptions, Profile, Pushed, Remote } from "../config/index.ts"
-import { type FirewallError, KillSwitch, mergeNetwork, Network, type NextHop, planNetwork } from "../network/index.ts"
+import { KillSwitch, mergeNetwork, Network, type NextHop } from "../network/index.ts"
 import { type DataKey, mssFor, type Output, type Session } from "../protocol/index.ts"
 import { DataPlane, type Link } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { AttemptFailed, type AttemptReason } from "./errors.ts"
 import { type Activity, keepalive } from "./keepalive.ts"
+import { applyNetwork, networkRefused } from "./network.ts"
 import { type KeyEvent, rekey } from "./rekey.ts"
 import type { Address } from "./resolve.ts"
 import { openSession } from "./session.ts"
@@ -51,7 +52,7 @@ const attempt = Effect.fnUntraced(function* (profile: Profile, remote: Remote, a
   const hop = yield* network.reach(address.address, device.name)
   yield* killSwitch
     .server({ transport: remote.transport, address: address.address, port: remote.port })
-    .pipe(Effect.mapError(firewallFailed))
+    .pipe(Effect.mapError(networkRefused))
   const link = yield* plane
     .open({ transport: remote.transport, ...address, port: remote.port, local: remote.local })
     .pipe(Effect.mapError((error) => failed({ tag: "Transport", retry: "advance", message: error.message })))
@@ -213,10 +214,10 @@ const supervise = Effect.fnUntraced(function* (
   }
   const mtu = pushed?.tunMtu ?? remote.tunMtu
   const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
-  const addresses = yield* applyNetwork(network, mtu, address, hop)
+  const addresses = yield* applyNetwork(profile, network, mtu, address, hop)
   const killSwitch = yield* KillSwitch
   const device = yield* TunDevice
-  yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(firewallFailed))
+  yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(networkRefused))
   plane.clampMss(mssFor(remote.mssfix, mtu, remote.transport, address.family, key))
   driver.exitNotify.times = remote.explicitExitNotify ?? pushed?.explicitExitNotify
   driver.setEstablished()
@@ -300,33 +301,6 @@ const handle = Effect.fnUntraced(function* (
 
 const noticeLevels = { debug: "Debug", info: "Info", warn: "Warn" } as const
 
-const applyNetwork = Effect.fnUntraced(function* (
-  options: Profile["network"],
-  mtu: number,
-  server: Address,
-  via: NextHop | undefined,
-) {
-  const device = yield* TunDevice
-  const network = yield* Network
-  const status = yield* StatusRef
-  const host = yield* network.facts(device.name)
-  const plan = planNetwork({ device: device.name, mtu, options, server: { address: server.address, via }, host })
-  for (const note of plan.notes) yield* status.event("network_note", note, { level: "Warn" })
-  if (!device.managed) {
-    yield* status.event(
-      "network_unmanaged",
-      `without CAP_NET_ADMIN addresses and routes are the administrator's to set: ${plan.changes.map((change) => `ip ${change.apply}`).join("; ")}`,
-      { level: "Warn" },
-    )
-    return plan.addresses
-  }
-  const warnings = yield* network
-    .converge(plan)
-    .pipe(Effect.mapError((error) => failed({ tag: "NetworkRefused", retry: "same", message: error.message })))
-  for (const warning of warnings) yield* status.event("network_note", warning, { level: "Warn" })
-  return plan.addresses
-})
-
 /** The server's values win; without any, a UDP client that pulls assumes a dead server after 120 s, as OpenVPN does. */
 export const keepaliveOf = (
   file: KeepaliveOptions,
@@ -363,8 +337,5 @@ const sayGoodbye = (driver: Driver, link: Link): Effect.Effect<void, never, Data
       }),
     )
   })
-
-const firewallFailed = (error: FirewallError) =>
-  failed({ tag: "NetworkRefused", retry: "same", message: error.message })
 
 const failed = (reason: AttemptReason, established = false) => new AttemptFailed({ reason, established })

@@ -1,7 +1,7 @@
 /** The tunnel as one effect: device and network outlive connections, the retry policy keeps one connection up. */
 import { Effect, Layer } from "effect"
 import type { Profile } from "../config/index.ts"
-import { type FirewallError, Ip, KillSwitch, Network, Nft } from "../network/index.ts"
+import { type FirewallError, Ip, KillSwitch, Network, Nft, planBeside } from "../network/index.ts"
 import { connection } from "./connection.ts"
 import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
@@ -25,6 +25,7 @@ export const run = (profile: Profile, pod: Pod) =>
     yield* status.event("device_ready", `tun device ${device.name} is open`, {
       facts: { device: device.name, managed: device.managed },
     })
+    if (device.managed) yield* keepBeside
     yield* killSwitch.tunnel({ device: device.name, addresses: [] }).pipe(Effect.mapError(refused))
     return yield* Effect.raceFirst(
       retry(profile, (remote, address) => connection(profile, remote, address)),
@@ -39,8 +40,20 @@ export const run = (profile: Profile, pod: Pod) =>
     )
   }).pipe(Effect.provide(layer(profile, pod)))
 
+/** Answers to whoever connects to the pod, and exceptions, have their routes before the tunnel takes the default route. */
+const keepBeside = Effect.gen(function* () {
+  const network = yield* Network
+  const device = yield* TunDevice
+  const status = yield* StatusRef
+  const host = yield* network.facts(device.name)
+  const warnings = yield* network
+    .converge(planBeside(host, network.direct))
+    .pipe(Effect.mapError((error) => new HostRefused({ message: error.message })))
+  for (const warning of warnings) yield* status.event("network_note", warning, { level: "Warn" })
+})
+
 const layer = (profile: Profile, pod: Pod) =>
-  (pod.managed ? Network.layer : Network.layerObserver).pipe(
+  (pod.managed ? Network.layer(pod.direct) : Network.layerObserver).pipe(
     Layer.provide(Ip.layer),
     Layer.provideMerge(TunDevice.layer(profile.device.name)),
     Layer.provideMerge(Resolver.layer),

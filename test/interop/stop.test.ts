@@ -1,6 +1,5 @@
 /** The end: the server is told, the host is as it was, and it does not take long. */
 import { expect, test } from "bun:test"
-import { eventually } from "../support/child.ts"
 import { exitCode, subject } from "../support/culvert.ts"
 import { networkState, outer } from "../support/lab.ts"
 import type { ServerOptions } from "../support/openvpn.ts"
@@ -93,17 +92,23 @@ test("an old server is told by an OCC message in the data channel", async () => 
   await server.line(/remote-exit/)
 })
 
-test("a client that was killed leaves nothing that hinders the next one", async () => {
+test("a client that was killed leaves nothing that hinders the next one, and that one removes it", async () => {
   const { lab } = bench
   const before = await networkState(lab.client)
-  await using _server = await bench.serve({ push })
-  const killed = bench.connect({})
-  await killed.ready()
-  await killed.stop("SIGKILL")
-  await eventually(5_000, "the kernel removes the device", async () => (await networkState(lab.client)) === before)
-  await using client = bench.connect({})
+  const options: ServerOptions = { push: [...push, "redirect-gateway def1 ipv6"] }
+  await using _server = await bench.serve(options)
+  for (const _round of [1, 2]) {
+    const killed = bench.connect(options)
+    await killed.ready()
+    await killed.stop("SIGKILL")
+  }
+  await using client = bench.connect(options)
   await client.ready()
   await bench.carriesTraffic()
+  if (subject === "culvert")
+    expect((await lab.client.succeed(["ip", "rule", "show"])).match(/lookup 4911/g)).toHaveLength(1)
+  expect((await client.stop()).code).toBe(exitCode.stopped)
+  expect(await networkState(lab.client)).toBe(before)
 })
 
 test("SIGTERM while nobody answers: status 0 in 2 s", async () => {

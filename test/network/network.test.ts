@@ -1,8 +1,8 @@
 import { expect } from "bun:test"
 import { Effect, Exit, Layer, Scope } from "effect"
+import { type Change, leftovers } from "../../src/network/change.ts"
 import { Ip, IpError } from "../../src/network/ip.ts"
 import { Network } from "../../src/network/network.ts"
-import type { Change, Plan } from "../../src/network/plan.ts"
 import { it } from "../support/effect.ts"
 
 const change = (name: string, family: Change["family"] = "ipv4"): Change => ({
@@ -10,11 +10,12 @@ const change = (name: string, family: Change["family"] = "ipv4"): Change => ({
   undo: `del ${name}`,
   family,
 })
-const plan = (...changes: ReadonlyArray<Change>): Plan => ({ changes, addresses: [], notes: [] })
+const plan = (...changes: ReadonlyArray<Change>) => changes
 
 /** An `ip` that notes its lines and refuses those that contain a word. */
 const host = (refused?: string) => {
   const lines: Array<string> = []
+  const cleaned: Array<string> = []
   const ip = Layer.succeed(
     Ip,
     Ip.of({
@@ -26,12 +27,22 @@ const host = (refused?: string) => {
           lines.push(line)
         }
       }),
-      batchForced: (batch) => Effect.sync(() => void lines.push(...batch)),
-      facts: () => Effect.succeed({ gateway: { ipv4: { device: "eth0", gateway: "10.0.0.1" }, ipv6: undefined } }),
+      batchForced: (batch, family) =>
+        Effect.sync(() => {
+          if (batch === leftovers) cleaned.push(family)
+          else lines.push(...batch)
+        }),
+      facts: () =>
+        Effect.succeed({
+          gateway: { ipv4: { device: "eth0", gateway: "10.0.0.1" }, ipv6: undefined },
+          addresses: [],
+          routes: [],
+        }),
+      pathMtu: () => Effect.succeed(undefined),
       nextHop: () => Effect.succeed(undefined),
     }),
   )
-  return { lines, layer: Network.layer.pipe(Layer.provide(ip)) }
+  return { lines, cleaned, layer: Network.layer([]).pipe(Layer.provide(ip)) }
 }
 
 it.effect("applies a plan in order and takes it back in reverse when the scope ends", () =>
@@ -42,6 +53,15 @@ it.effect("applies a plan in order and takes it back in reverse when the scope e
       yield* network.converge(plan(change("a"), change("b")))
     }).pipe(Effect.provide(layer))
     expect(lines).toEqual(["add a", "add b", "del b", "del a"])
+  }),
+)
+
+it.effect("what a predecessor that was killed left behind is removed first, in both families", () =>
+  Effect.gen(function* () {
+    const { lines, cleaned, layer } = host()
+    yield* Layer.build(layer)
+    expect(cleaned).toEqual(["ipv4", "ipv6"])
+    expect(lines).toEqual([])
   }),
 )
 
@@ -61,7 +81,7 @@ it.effect("a new plan changes only what differs", () =>
   }),
 )
 
-it.effect("IPv6 that the host refuses is a warning; IPv4 is a failure that undoes what was done at the end", () =>
+it.effect("IPv6 that the host refuses is a warning; IPv4 is a failure, and nothing of the plan stays", () =>
   Effect.gen(function* () {
     const six = host("v6")
     yield* Effect.gen(function* () {
@@ -80,6 +100,7 @@ it.effect("IPv6 that the host refuses is a warning; IPv4 is a failure that undoe
       ),
     )
     expect(Exit.isFailure(result)).toBe(true)
+    expect(four.lines).toEqual(["add a", "del a"])
     yield* Scope.close(scope, Exit.void)
     expect(four.lines).toEqual(["add a", "del a"])
   }),
@@ -91,11 +112,11 @@ it.effect("another server is reached beside a tunnel that already has the defaul
     yield* Effect.gen(function* () {
       const network = yield* Network
       expect(yield* network.reach("192.0.2.9", "tun0")).toEqual({ device: "eth0", gateway: "10.0.0.1" })
-      expect(lines).toEqual(["route replace 192.0.2.9/32 via 10.0.0.1 dev eth0"])
+      expect(lines).toEqual(["route replace 192.0.2.9/32 via 10.0.0.1 dev eth0 proto 149"])
     }).pipe(Effect.provide(layer))
     expect(lines).toEqual([
-      "route replace 192.0.2.9/32 via 10.0.0.1 dev eth0",
-      "route del 192.0.2.9/32 via 10.0.0.1 dev eth0",
+      "route replace 192.0.2.9/32 via 10.0.0.1 dev eth0 proto 149",
+      "route del 192.0.2.9/32 via 10.0.0.1 dev eth0 proto 149",
     ])
   }),
 )

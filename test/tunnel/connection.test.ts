@@ -78,10 +78,12 @@ const world = (plane: MemoryPlane) => {
     Layer.succeed(
       Network,
       Network.of({
-        converge: (plan) =>
-          Effect.sync(() => void applied.push(...plan.changes.map((change) => change.apply))).pipe(Effect.as([])),
+        direct: [],
+        converge: (changes) =>
+          Effect.sync(() => void applied.push(...changes.map((change) => change.apply))).pipe(Effect.as([])),
+        pathMtu: () => Effect.succeed(undefined),
         reach: () => Effect.succeed({ device: "eth0", gateway: "10.0.0.1" }),
-        facts: () => Effect.succeed({ gateway: { ipv4: undefined, ipv6: undefined } }),
+        facts: () => Effect.succeed({ gateway: { ipv4: undefined, ipv6: undefined }, addresses: [], routes: [] }),
         current: Effect.succeed([]),
       }),
     ),
@@ -119,7 +121,7 @@ it.effect("connects: routes first, then the status says so", () =>
       deadAfter: 60,
     })
     expect(plane.commands).toEqual(["installKey 0", "useKey 0"])
-    expect(applied).toContain("route replace 10.9.0.0/16 dev tun0")
+    expect(applied).toContain("route replace 10.9.0.0/16 dev tun0 proto 149")
   }),
 )
 

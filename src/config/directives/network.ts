@@ -36,7 +36,6 @@ export const network = {
   }),
   "ifconfig-noexec": honoured({
     takes: flag,
-    pending: notYet("give the process no capability to configure the device instead"),
     doc: "Leave the device's addresses to somebody else.",
   }),
   "ifconfig-nowarn": ignored(
@@ -88,7 +87,6 @@ export const network = {
   }),
   "route-ipv6-gateway": honoured({
     takes: takes([ipv6]),
-    pending: notYet("name it in each `route-ipv6`"),
     push: "other",
     doc: "The gateway of IPv6 routes that name none.",
   }),
@@ -106,7 +104,6 @@ export const network = {
   "route-nopull": honoured({ takes: flag, doc: "Take no routes and no names from the server." }),
   "route-noexec": honoured({
     takes: flag,
-    pending: notYet("`route-nopull` takes none from the server"),
     doc: "Leave routes to somebody else.",
   }),
   "max-routes": ignored("obsolete: the number of routes is not limited", "Limit the number of routes.", {

@@ -1,0 +1,61 @@
+/** Lines for `ip -batch`, each with the one that takes it back. Pure. */
+
+/** `undo` undefined: nothing to take back. */
+export interface Change {
+  readonly apply: string
+  readonly undo: string | undefined
+  /** IPv6 may be switched off in a pod: such a change fails with a warning, the connection goes on. */
+  readonly family: "ipv4" | "ipv6"
+}
+
+/** How the host reaches something outside the tunnel. */
+export interface NextHop {
+  readonly device: string
+  readonly gateway: string | undefined
+}
+
+export interface RouteLine {
+  readonly target: string
+  /** "unreachable": whoever sends there is told so at once. */
+  readonly hop: NextHop | "unreachable"
+  readonly metric?: number | undefined
+  /** Undefined: the main table. */
+  readonly table?: number
+}
+
+/** Our mark on routes (`proto`), our table and the preference of our rules: by these a restart finds its leftovers. */
+export const ours = { protocol: 149, table: 4911, preference: 4911 } as const
+
+export const isIpv6 = (address: string): boolean => address.includes(":")
+
+const familyOf = (address: string): Change["family"] => (isIpv6(address) ? "ipv6" : "ipv4")
+
+export const routeChange = ({ target, hop, metric, table }: RouteLine): Change => {
+  const where =
+    hop === "unreachable"
+      ? `unreachable ${target}`
+      : `${target}${hop.gateway === undefined ? "" : ` via ${hop.gateway}`} dev ${hop.device}`
+  // The gateway of a pod with a /32 address lies in no network that the pod knows.
+  const onlink = hop !== "unreachable" && hop.gateway !== undefined && table !== undefined ? " onlink" : ""
+  const rest = `${table === undefined ? "" : ` table ${table}`}${metric === undefined ? "" : ` metric ${metric}`}`
+  return {
+    apply: `route replace ${where}${onlink} proto ${ours.protocol}${rest}`,
+    undo: `route del ${where} proto ${ours.protocol}${rest}`,
+    family: familyOf(target),
+  }
+}
+
+export const hostRoute = (address: string, hop: NextHop): Change =>
+  routeChange({ target: `${address}/${isIpv6(address) ? 128 : 32}`, hop })
+
+/** Who answers from this address looks into our table. A rule cannot be replaced, so leftovers are removed before. */
+export const ruleChange = (address: string): Change => {
+  const rule = `from ${address} lookup ${ours.table} pref ${ours.preference}`
+  return { apply: `rule add ${rule}`, undo: `rule del ${rule}`, family: familyOf(address) }
+}
+
+/** What a predecessor that was killed may have left; each line may fail. */
+export const leftovers: ReadonlyArray<string> = [
+  `route flush table all proto ${ours.protocol}`,
+  ...Array.from({ length: 8 }, () => `rule del pref ${ours.preference}`),
+]

@@ -1,0 +1,69 @@
+/** The network part of a connection: from profile and push to a plan, and the plan to the host. */
+import { Effect, Result } from "effect"
+import type { Profile } from "../config/index.ts"
+import { KillSwitch, Network, type NextHop, namesIn, planBeside, planNetwork } from "../network/index.ts"
+import { TunDevice } from "./device.ts"
+import { AttemptFailed } from "./errors.ts"
+import { type Address, Resolver } from "./resolve.ts"
+import { StatusRef } from "./status.ts"
+
+/** Makes the host's network what file and push say. Returns the tunnel's addresses; nothing is applied when there is a conflict. */
+export const applyNetwork = Effect.fnUntraced(function* (
+  profile: Profile,
+  options: Profile["network"],
+  mtu: number,
+  server: Address,
+  via: NextHop | undefined,
+) {
+  const device = yield* TunDevice
+  const network = yield* Network
+  const status = yield* StatusRef
+  const host = yield* network.facts(device.name)
+  const plan = planNetwork({
+    device: device.name,
+    mtu,
+    options,
+    server: { address: server.address, via },
+    host,
+    beside: device.managed ? planBeside(host, network.direct) : [],
+    exceptions: network.direct,
+    names: yield* lookUp(namesIn(options)),
+    resolvers: [],
+    leave: { addresses: profile.ifconfigNoexec, routes: profile.routeNoexec },
+  })
+  if (plan.conflict !== undefined) {
+    return yield* networkRefused({ message: plan.conflict })
+  }
+  for (const note of plan.notes) yield* status.event("network_note", note, { level: "Warn" })
+  if (!device.managed) {
+    yield* status.event(
+      "network_unmanaged",
+      `without CAP_NET_ADMIN addresses and routes are the administrator's to set: ${plan.changes.map((change) => `ip ${change.apply}`).join("; ")}`,
+      { level: "Warn" },
+    )
+    return plan.addresses
+  }
+  const warnings = yield* network.converge(plan.changes).pipe(Effect.mapError(networkRefused))
+  for (const warning of warnings) yield* status.event("network_note", warning, { level: "Warn" })
+  return plan.addresses
+})
+
+/** The addresses of host names in routes; a name without any is left out, and the plan says so. */
+const lookUp = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
+  const resolver = yield* Resolver
+  const killSwitch = yield* KillSwitch
+  const found = new Map<string, ReadonlyArray<string>>()
+  for (const name of names) {
+    const addresses = yield* Effect.result(killSwitch.resolving(resolver.resolve(name, "ipv4")))
+    if (Result.isSuccess(addresses))
+      found.set(
+        name,
+        addresses.success.map(({ address }) => address),
+      )
+  }
+  return found
+})
+
+/** The host would not have it. The next server may push something else. */
+export const networkRefused = ({ message }: { readonly message: string }) =>
+  new AttemptFailed({ reason: { tag: "NetworkRefused", retry: "advance", message }, established: false })
