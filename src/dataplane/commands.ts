@@ -3,6 +3,7 @@
  * A `generation` numbers transports: what arrives for an older one is ignored on either side.
  */
 import type { DataKey } from "../protocol/output.ts"
+import type { OffloadName } from "./offload.ts"
 
 export type Command =
   /** Packets read from and written to this tun. The descriptor stays the main thread's; it is not closed here. */
@@ -57,5 +58,7 @@ export type Event =
   /** The sending key nears the end of its packet ids (beyond 0xff000000). Sent once a key. */
   | { readonly type: "keyExhausted"; readonly generation: number; readonly keyId: number }
   | { readonly type: "tunFailed"; readonly message: string }
+  /** What became of an offload: at start, and when the kernel, the device or the path refuses it later. */
+  | { readonly type: "offload"; readonly name: OffloadName; readonly isOn: boolean; readonly reason: string }
   | { readonly type: "pong"; readonly number: number }
   | { readonly type: "stopped" }

@@ -2,6 +2,7 @@
 import { closeFd, openEventfd, signalEventfd } from "../linux/index.ts"
 import type { Command, Event } from "./commands.ts"
 import { type CounterReader, counterReader, createCounterMemory } from "./counters.ts"
+import type { OffloadName } from "./offload.ts"
 import type { Start, WorkerMessage } from "./worker.ts"
 
 export interface DataPlaneHandle {
@@ -13,6 +14,8 @@ export interface DataPlaneHandle {
 }
 
 export interface DataPlaneOptions {
+  /** Not even tried. */
+  readonly disabledOffloads?: ReadonlyArray<OffloadName>
   /** In order; none comes after `stop` has resolved. */
   readonly onEvent: (event: Event) => void
   /** The worker ended unasked: a defect. Called once; the handle is of no use afterwards. */
@@ -48,7 +51,7 @@ export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
     worker.postMessage(message)
     signalEventfd(eventfd)
   }
-  worker.postMessage({ eventfd, counters: memory } satisfies Start)
+  worker.postMessage({ eventfd, counters: memory, disabledOffloads: options.disabledOffloads ?? [] } satisfies Start)
 
   return {
     send: (command) => {

@@ -36,6 +36,8 @@ export const Drop = {
   malformed: -18,
   /** authentic, but compressed in a way that is not taken */
   compressed: -19,
+  /** from the tun: a packet that is many, whose parts do not fit together */
+  offload: -20,
 } as const
 
 export type DropReason = keyof typeof Drop

@@ -1,14 +1,16 @@
 /**
  * What happens to a packet between the transport and the tun. The stages:
  *
- *     tun read -> MSS clamp -> seal -> transport
- *     transport -> open -> replay window -> ping and OCC messages taken out -> MSS clamp -> tun write
+ *     tun read -> cut into packets -> MSS clamp -> seal -> transport
+ *     transport -> open -> replay window -> ping and OCC messages taken out -> MSS clamp -> put together -> tun write
  *
  * Nothing here allocates, throws or logs for a data packet; a packet that goes nowhere is counted by its drop reason.
  */
 
-import { EAGAIN, EBADF, EBADFD, EIO, ENOBUFS, errno, errnoName, type Region, readFd, writeFd } from "../linux/index.ts"
+import type { Arena, Region } from "../linux/index.ts"
 import { OCC_EXIT, OCC_MAGIC, PING_MAGIC } from "../protocol/datachannel.ts"
+import { checksums } from "./checksum.ts"
+import { Coalescer } from "./coalesce.ts"
 import type { Event } from "./commands.ts"
 import { Counter, type Counters } from "./counters.ts"
 import { DATA_V1, DATA_V2 } from "./datapacket.ts"
@@ -16,15 +18,21 @@ import { Drop } from "./drop.ts"
 import { LARGEST_OVERHEAD, LARGEST_TAIL } from "./format.ts"
 import type { KeySlot, KeySlots } from "./keyslots.ts"
 import { clampMss } from "./mss.ts"
+import type { Offloads } from "./offload.ts"
+import { Segmenter } from "./segment.ts"
 import { LARGEST_PACKET, type PacketSink, type Transport } from "./transport.ts"
+import { TunPort } from "./tunport.ts"
+import { VNET_HEADER } from "./vnet.ts"
 
 export class Forwarder implements PacketSink {
   /** ms of the monotonic clock, set once a turn. */
   now = 0
   generation = 0
-  tunFd = -1
   mssIpv4 = 0
   mssIpv6 = 0
+  readonly tun: TunPort
+  private readonly segmenter: Segmenter
+  private readonly coalescer: Coalescer
   private readonly keys: KeySlots
   private readonly counters: Counters
   private readonly emit: (event: Event) => void
@@ -32,10 +40,15 @@ export class Forwarder implements PacketSink {
   private floodSecond = 0
   private floodCount = 0
 
-  constructor(keys: KeySlots, counters: Counters, emit: (event: Event) => void) {
+  /** `arena` is that of the transports as well. */
+  constructor(arena: Arena, keys: KeySlots, counters: Counters, offloads: Offloads, emit: (event: Event) => void) {
     this.keys = keys
     this.counters = counters
     this.emit = emit
+    const sums = checksums(arena)
+    this.tun = new TunPort(counters, offloads, (message) => emit({ type: "tunFailed", message }))
+    this.segmenter = new Segmenter(arena, sums)
+    this.coalescer = new Coalescer(arena, sums, this.segmenter, this.tun, counters)
   }
 
   /** What was remembered about the transport before this one is forgotten. */
@@ -51,50 +64,32 @@ export class Forwarder implements PacketSink {
     return result
   }
 
-  /** Reads one packet from the tun and queues it on the transport; false when there is none to be read. */
-  forwardFromTun(transport: Transport, region: Region, start: number): boolean {
-    const sending = this.keys.sending
-    const payloadAt = start + (sending?.overhead ?? LARGEST_OVERHEAD)
-    const space = LARGEST_PACKET - LARGEST_OVERHEAD - LARGEST_TAIL
-    const length = readFd(this.tunFd, region.at(payloadAt, space), space)
-    if (length <= 0) {
-      if (length === 0) this.loseTun("end of file")
-      else this.tunReadFailed(errno())
-      return false
-    }
-    this.countTunRead(length)
-    if (sending === undefined || !transport.isOpen) {
-      this.counters.drop(sending === undefined ? Drop.noKey : Drop.noTransport)
-      return true
-    }
-    // The kernel cuts what does not fit without saying so.
-    if (length === space) {
-      this.counters.drop(Drop.tooLarge)
-      return true
-    }
-    clampMss(region.bytes, payloadAt, length, this.mssIpv4, this.mssIpv6)
-    this.seal(sending, transport, region, start, length)
-    return true
+  /** Everything that was received is on its way to the tun. */
+  flush(): void {
+    this.coalescer.flush()
   }
 
-  /** Reads one packet from the tun into `waste`, so that the tun's queue does not fill with what is outdated. */
-  discardFromTun(waste: Region): boolean {
-    const length = readFd(this.tunFd, waste.address, waste.length)
-    if (length <= 0) {
-      if (length === 0) this.loseTun("end of file")
-      else this.tunReadFailed(errno())
-      return false
-    }
-    this.countTunRead(length)
-    this.counters.drop(Drop.noTransport)
-    return true
+  /** Reads the tun once and queues what it gave on the transport: how many packets, 0 when there were none to be read. */
+  forwardFromTun(transport: Transport): number {
+    return this.tun.hasHeader ? this.forwardLarge(transport) : this.forwardPlain(transport)
+  }
+
+  /** Reads the tun once for nothing, so that its queue does not fill with what is outdated: the packets, or 0. */
+  discardFromTun(): number {
+    const { source } = this.segmenter
+    const length = this.tun.read(source, 0, source.length)
+    if (length === 0) return 0
+    const packets = this.tun.hasHeader ? this.segmenter.take(length) : 1
+    this.countTunRead(Math.max(1, packets), length)
+    this.drop(packets < 0 ? packets : Drop.noTransport, Math.max(1, packets))
+    return Math.max(1, packets)
   }
 
   /** Queues a payload of our own. Without a sending key, or with a full queue, nothing happens. */
   send(transport: Transport, payload: Uint8Array): void {
     const sending = this.keys.sending
     if (sending === undefined || !transport.isOpen) return
-    const region = transport.reserve()
+    const region = space(transport)
     if (region === undefined) {
       this.counters.drop(Drop.transportBusy)
       return
@@ -104,11 +99,66 @@ export class Forwarder implements PacketSink {
     this.seal(sending, transport, region, start, payload.length)
   }
 
-  /** Reports, once, that the tun is unusable, and forgets it. */
-  loseTun(message: string): void {
-    if (this.tunFd < 0) return
-    this.tunFd = -1
-    this.emit({ type: "tunFailed", message })
+  /** Without offloads: a packet is read where it is sealed and sent from. */
+  private forwardPlain(transport: Transport): number {
+    const sending = this.keys.sending
+    const region = space(transport)
+    if (region === undefined) return 0
+    const { start } = transport
+    const payloadAt = start + (sending?.overhead ?? LARGEST_OVERHEAD)
+    const length = this.tun.read(region, payloadAt, LARGEST_PAYLOAD)
+    if (length === 0) return 0
+    this.countTunRead(1, length)
+    const reason = this.whyNot(sending, transport, length)
+    if (sending === undefined || reason !== 0) {
+      this.counters.drop(reason)
+      return 1
+    }
+    clampMss(region.bytes, payloadAt, length, this.mssIpv4, this.mssIpv6)
+    this.seal(sending, transport, region, start, length)
+    return 1
+  }
+
+  /** With a virtio header in front; what was read may be many packets. */
+  private forwardLarge(transport: Transport): number {
+    const { segmenter } = this
+    const length = this.tun.read(segmenter.source, 0, segmenter.source.length)
+    if (length === 0) return 0
+    const packets = segmenter.take(length)
+    if (packets < 0) {
+      this.countTunRead(1, length - VNET_HEADER)
+      this.counters.drop(packets)
+      return 1
+    }
+    const sending = this.keys.sending
+    const reason = this.whyNot(sending, transport, segmenter.largest)
+    this.countTunRead(packets, segmenter.total)
+    if (sending === undefined || reason !== 0) this.drop(reason, packets)
+    else this.forwardEach(sending, transport, packets)
+    return packets
+  }
+
+  private forwardEach(sending: KeySlot, transport: Transport, packets: number): void {
+    for (let i = 0; i < packets; i++) {
+      const region = space(transport)
+      if (region === undefined) {
+        this.drop(Drop.transportBusy, packets - i)
+        return
+      }
+      const { start } = transport
+      const payloadAt = start + sending.overhead
+      const length = this.segmenter.lay(i, region, payloadAt)
+      if (packets === 1) clampMss(region.bytes, payloadAt, length, this.mssIpv4, this.mssIpv6)
+      this.seal(sending, transport, region, start, length)
+    }
+  }
+
+  /** Why packets of up to `length` bytes cannot go anywhere: a drop reason, or 0. */
+  private whyNot(sending: KeySlot | undefined, transport: Transport, length: number): number {
+    if (sending === undefined) return Drop.noKey
+    if (!transport.isOpen) return Drop.noTransport
+    // What does not fit the kernel cuts without saying so: then it fills the space.
+    return length >= LARGEST_PAYLOAD ? Drop.tooLarge : 0
   }
 
   private seal(sending: KeySlot, transport: Transport, region: Region, start: number, length: number): void {
@@ -169,19 +219,11 @@ export class Forwarder implements PacketSink {
   }
 
   private writeTun(memory: Region, payload: number, length: number): number {
-    if (this.tunFd < 0) return Drop.noTun
+    if (this.tun.fd < 0) return Drop.noTun
     clampMss(memory.bytes, payload, length, this.mssIpv4, this.mssIpv6)
-    if (writeFd(this.tunFd, memory.at(payload, length), length) < 0) {
-      const reason = errno()
-      if (reason === EAGAIN || reason === ENOBUFS) return Drop.tunBusy
-      if (reason === EIO) return Drop.tunDown
-      if (reason === EBADFD || reason === EBADF) this.loseTun(`write: ${errnoName(reason)}`)
-      return Drop.tunRefused
-    }
-    this.counters.add(Counter.tunWritePackets, 1)
-    this.counters.add(Counter.tunWriteBytes, length)
-    this.counters.set(Counter.lastTunActivity, this.now)
-    return 0
+    const result = this.coalescer.add(memory, payload, length)
+    if (result === 0) this.counters.set(Counter.lastTunActivity, this.now)
+    return result
   }
 
   /** Reports a control packet. Their number and size are bounded: anybody can send them, and the copies wait in a queue. */
@@ -206,16 +248,24 @@ export class Forwarder implements PacketSink {
     this.emit({ type: "remoteExit", generation: this.generation })
   }
 
-  private countTunRead(length: number): void {
-    this.counters.add(Counter.tunReadPackets, 1)
-    this.counters.add(Counter.tunReadBytes, length)
+  private countTunRead(packets: number, bytes: number): void {
+    this.counters.add(Counter.tunReadPackets, packets)
+    this.counters.add(Counter.tunReadBytes, bytes)
     this.counters.set(Counter.lastTunActivity, this.now)
   }
 
-  private tunReadFailed(reason: number): void {
-    // A deleted device answers EBADFD; one that is only down has nothing to read.
-    if (reason === EBADFD || reason === EBADF) this.loseTun(`read: ${errnoName(reason)}`)
+  private drop(reason: number, packets: number): void {
+    for (let i = 0; i < packets; i++) this.counters.drop(reason)
   }
+}
+
+/** For one packet. When the memory is full, what it holds is sent first. */
+function space(transport: Transport): Region | undefined {
+  const region = transport.reserve()
+  if (region !== undefined) return region
+  // A failure is reported by the flush at the end of the turn.
+  transport.flush()
+  return transport.reserve()
 }
 
 /** The first byte decides nearly always: no IP packet starts like one of these. */
@@ -224,6 +274,7 @@ function startsWith(bytes: Uint8Array, at: number, magic: Uint8Array): boolean {
   return true
 }
 
+const LARGEST_PAYLOAD = LARGEST_PACKET - LARGEST_OVERHEAD - LARGEST_TAIL
 const FIRST_OPCODE = 3
 const LAST_OPCODE = 11
 const LARGEST_CONTROL = 2048

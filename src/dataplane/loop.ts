@@ -12,7 +12,6 @@ import {
   POLLNVAL,
   POLLOUT,
   Poll,
-  type Region,
   takeEventfd,
 } from "../linux/index.ts"
 import { OCC_EXIT, OCC_MAGIC, PING_MAGIC } from "../protocol/datachannel.ts"
@@ -20,7 +19,8 @@ import type { Command, Event } from "./commands.ts"
 import { Counter, type Counters } from "./counters.ts"
 import { Forwarder } from "./forward.ts"
 import { KeySlots } from "./keyslots.ts"
-import { LARGEST_PACKET, type Transport } from "./transport.ts"
+import { type OffloadName, Offloads } from "./offload.ts"
+import type { Transport } from "./transport.ts"
 import { TcpTransport } from "./transport-tcp.ts"
 import { UdpTransport } from "./transport-udp.ts"
 
@@ -33,23 +33,27 @@ export class Loop {
   private readonly poll: Poll
   private readonly udp: UdpTransport
   private readonly tcp: TcpTransport
-  private readonly waste: Region
   private transport: Transport | undefined = undefined
   private transportFd = -1
   private generation = 0
 
   /** `eventfd` stays the caller's. */
-  constructor(eventfd: number, counters: Counters, emit: (event: Event) => void) {
+  constructor(
+    eventfd: number,
+    counters: Counters,
+    disabledOffloads: ReadonlyArray<OffloadName>,
+    emit: (event: Event) => void,
+  ) {
     const arena = new Arena(ARENA_SIZE)
+    const offloads = new Offloads(disabledOffloads, emit)
     this.eventfd = eventfd
     this.counters = counters
     this.emit = emit
     this.keys = new KeySlots(arena)
-    this.forwarder = new Forwarder(this.keys, counters, emit)
+    this.forwarder = new Forwarder(arena, this.keys, counters, offloads, emit)
     this.poll = new Poll(3, arena)
-    this.udp = new UdpTransport(arena, counters)
+    this.udp = new UdpTransport(arena, counters, offloads)
     this.tcp = new TcpTransport(arena, counters)
-    this.waste = arena.allocate(LARGEST_PACKET)
   }
 
   /** One poll of at most `timeout` ms and what it calls for; returns how many commands were signalled. */
@@ -72,10 +76,10 @@ export class Loop {
     this.forwarder.now = monotonicMilliseconds()
     switch (command.type) {
       case "attachTun":
-        this.forwarder.tunFd = command.fd
+        this.forwarder.tun.attach(command.fd)
         return
       case "detachTun":
-        this.forwarder.tunFd = -1
+        this.forwarder.tun.detach()
         return
       case "clampMss":
         this.forwarder.mssIpv4 = command.ipv4
@@ -117,12 +121,12 @@ export class Loop {
   /** Closes the transport and forgets everything. */
   close(): void {
     this.detach()
-    this.forwarder.tunFd = -1
+    this.forwarder.tun.detach()
   }
 
   private arm(): void {
-    const isTunWanted = this.transport === undefined || this.transport.reserve() !== undefined
-    this.poll.set(TUN, isTunWanted ? this.forwarder.tunFd : -1, POLLIN)
+    const isTunWanted = this.transport === undefined || this.transport.isReady
+    this.poll.set(TUN, isTunWanted ? this.forwarder.tun.fd : -1, POLLIN)
     this.poll.set(TRANSPORT, this.transportFd, this.transport?.interest ?? 0)
     this.poll.set(EVENTFD, this.eventfd, POLLIN)
   }
@@ -143,22 +147,20 @@ export class Loop {
 
   private serveTun(events: number): void {
     let packets = 0
-    while (packets < TUN_PACKETS_PER_TURN && this.readTun()) packets++
+    for (let reads = 0; reads < TUN_READS_PER_TURN && packets < TUN_PACKETS_PER_TURN; reads++) {
+      const more = this.readTun()
+      if (more === 0) break
+      packets += more
+    }
     if (this.transport !== undefined) this.settle(this.transport.flush())
     // An error without a reason would wake every poll from now on. A tun that is only down reports none.
-    if (packets === 0 && (events & ~POLLIN) !== 0) this.forwarder.loseTun("poll: POLLERR")
+    if (packets === 0 && (events & ~POLLIN) !== 0) this.forwarder.tun.lose("poll: POLLERR")
   }
 
-  private readTun(): boolean {
-    const transport = this.transport
-    if (transport === undefined) return this.forwarder.discardFromTun(this.waste)
-    let region = transport.reserve()
-    if (region === undefined) {
-      this.settle(transport.flush())
-      region = transport.reserve()
-      if (region === undefined || this.transport === undefined) return false
-    }
-    return this.forwarder.forwardFromTun(transport, region, transport.start)
+  private readTun(): number {
+    const { transport } = this
+    if (transport === undefined) return this.forwarder.discardFromTun()
+    return transport.isReady ? this.forwarder.forwardFromTun(transport) : 0
   }
 
   private attach(generation: number, fd: number, kind: "udp" | "tcp"): void {
@@ -206,7 +208,8 @@ const TUN = 0
 const TRANSPORT = 1
 const EVENTFD = 2
 
-const TUN_PACKETS_PER_TURN = 64
-/** 65 datagram slots, the TCP buffers and change. */
-const ARENA_SIZE = 6 * 1024 * 1024
+const TUN_READS_PER_TURN = 64
+const TUN_PACKETS_PER_TURN = 512
+/** 16 slots for received messages, 8 flows that are put together, the TCP buffers and change: 64 KiB each. */
+const ARENA_SIZE = 4 * 1024 * 1024
 const OCC_EXIT_MESSAGE = Uint8Array.of(...OCC_MAGIC, OCC_EXIT)

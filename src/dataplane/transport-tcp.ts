@@ -57,8 +57,11 @@ export class TcpTransport implements Transport {
     return this.outTail + PREFIX
   }
 
+  get isReady(): boolean {
+    return this.outTail - this.outHead <= OUTGOING_BOUND
+  }
+
   reserve(): Region | undefined {
-    if (this.outTail - this.outHead > OUTGOING_BOUND) return undefined
     return this.makeRoom(PREFIX + LARGEST_PACKET) ? this.outgoing : undefined
   }
 
@@ -120,7 +123,10 @@ export class TcpTransport implements Transport {
     }
     this.inTail += count
     this.counters.add(Counter.transportReadBytes, count)
-    return this.takeFrames(sink)
+    const failure = this.takeFrames(sink)
+    sink.flush()
+    this.makeSpace()
+    return failure
   }
 
   close(): void {
@@ -143,6 +149,11 @@ export class TcpTransport implements Transport {
       if (sink.receive(this.incoming, start, length) === Drop.authentication)
         return "data packet: wrong authentication tag, so the stream is corrupt"
     }
+    return undefined
+  }
+
+  /** For one frame of any size behind what was not taken yet. */
+  private makeSpace(): void {
     if (this.inHead === this.inTail) {
       this.inHead = 0
       this.inTail = 0
@@ -151,7 +162,6 @@ export class TcpTransport implements Transport {
       this.inTail -= this.inHead
       this.inHead = 0
     }
-    return undefined
   }
 
   /** Whether `length` bytes fit behind the queue, which is moved to the front for that if necessary. */

@@ -1,70 +1,94 @@
-/** Packets as datagrams of one connected UDP socket, received and sent in batches. */
+/**
+ * Packets as datagrams of one connected UDP socket. What is sent stands behind each other in one region; datagrams of one
+ * size are one message to the kernel (UDP_SEGMENT), and what it received may be so as well (UDP_GRO).
+ */
 import {
   type Arena,
   closeFd,
-  DatagramBatch,
   EAGAIN,
   EBADF,
   EFAULT,
   EINTR,
   EINVAL,
+  EIO,
+  EMSGSIZE,
   ENOTSOCK,
+  enableGro,
   errno,
   errnoName,
   POLLIN,
   POLLOUT,
+  ReceiveBatch,
   type Region,
+  sendBytes,
   socketError,
 } from "../linux/index.ts"
 import { Counter, type Counters } from "./counters.ts"
 import { Drop } from "./drop.ts"
+import { MessageQueue } from "./messages.ts"
+import type { Offloads } from "./offload.ts"
 import { LARGEST_PACKET, type PacketSink, type Transport } from "./transport.ts"
 
 export class UdpTransport implements Transport {
   readonly isOpen = true
-  readonly start = 0
   private fd = -1
   private readonly counters: Counters
-  private readonly incoming: DatagramBatch
-  private readonly outgoing: DatagramBatch
-  private readonly control: DatagramBatch
-  /** Outgoing slots [sent, queued) wait to be sent. */
-  private sent = 0
-  private queued = 0
+  private readonly offloads: Offloads
+  private readonly incoming: ReceiveBatch
+  private readonly outgoing: MessageQueue
+  private readonly control: Region
   /** The kernel's send buffer is full. */
   private isBlocked = false
+  /** The message at the head of the queue is refused as one: its datagrams are sent by themselves. */
+  private isSplitting = false
 
-  constructor(arena: Arena, counters: Counters) {
+  constructor(arena: Arena, counters: Counters, offloads: Offloads) {
     this.counters = counters
-    this.incoming = new DatagramBatch(arena, BATCH, LARGEST_PACKET)
-    this.outgoing = new DatagramBatch(arena, BATCH, LARGEST_PACKET)
-    this.control = new DatagramBatch(arena, 1, LARGEST_PACKET)
+    this.offloads = offloads
+    this.incoming = new ReceiveBatch(arena, BATCH, SLOT_SIZE)
+    this.outgoing = new MessageQueue(arena, LARGEST_PACKET)
+    this.control = arena.allocate(LARGEST_PACKET)
   }
 
   open(fd: number): void {
     this.fd = fd
+    this.outgoing.clear()
+    this.isBlocked = false
+    this.isSplitting = false
+    const isWanted = this.offloads.isWanted("udp-segment")
+    this.outgoing.segmentLimit = isWanted ? Number.POSITIVE_INFINITY : 0
+    this.offloads.report("udp-segment", isWanted, "")
+    const hasGro = this.offloads.isWanted("udp-gro") && enableGro(fd)
+    this.offloads.report("udp-gro", hasGro, "the kernel does not take it (Linux 5.0 does)")
   }
 
   get interest(): number {
     return this.isBlocked ? POLLIN | POLLOUT : POLLIN
   }
 
+  get isReady(): boolean {
+    return !this.isBlocked
+  }
+
+  get start(): number {
+    return this.outgoing.tail
+  }
+
   reserve(): Region | undefined {
-    return this.isBlocked ? undefined : this.outgoing.slots[this.queued]
+    return this.outgoing.hasRoom ? this.outgoing.region : undefined
   }
 
   commit(length: number): void {
-    this.outgoing.setLength(this.queued, length)
-    this.queued++
+    this.outgoing.append(length)
   }
 
   flush(): string | undefined {
+    const { outgoing } = this
     let hasRetried = false
-    while (this.sent < this.queued) {
-      const count = this.outgoing.send(this.fd, this.sent, this.queued)
-      if (count > 0) {
-        for (let i = this.sent; i < this.sent + count; i++) this.wrote(this.outgoing.length(i))
-        this.sent += count
+    while (!outgoing.isEmpty) {
+      const progress = this.isSplitting ? this.sendOne() : outgoing.send(this.fd)
+      if (progress >= 0) {
+        if (!this.isSplitting) this.wrote(progress)
         hasRetried = false
         continue
       }
@@ -73,38 +97,38 @@ export class UdpTransport implements Transport {
         this.isBlocked = true
         return undefined
       }
-      if (isFatal(reason)) return `sendmmsg: ${errnoName(reason)}`
+      const isRefusal = outgoing.isHeadSegmented && !this.isSplitting && isAboutSegments(reason)
+      if (isFatal(reason) && !isRefusal) return `sendmmsg: ${errnoName(reason)}`
       if (reason === EINTR) continue
-      this.counters.add(Counter.transportErrors, 1)
       // The error may be one that an earlier datagram left behind (ICMP), with this one not even tried.
       if (!hasRetried) {
+        if (!isRefusal) this.counters.add(Counter.transportErrors, 1)
         hasRetried = true
         continue
       }
-      this.counters.drop(Drop.transportError)
-      this.sent++
       hasRetried = false
+      if (isRefusal) this.split(reason)
+      else this.dropHead()
     }
-    this.sent = 0
-    this.queued = 0
+    outgoing.clear()
     this.isBlocked = false
     return undefined
   }
 
   transmit(packet: Uint8Array): string | undefined {
-    if (packet.length > LARGEST_PACKET) {
+    const { length } = packet
+    if (length > LARGEST_PACKET) {
       this.counters.drop(Drop.tooLarge)
       return undefined
     }
-    this.control.slots[0]!.bytes.set(packet)
-    this.control.setLength(0, packet.length)
+    this.control.bytes.set(packet)
     for (let attempt = 0; attempt < 2; attempt++) {
-      if (this.control.send(this.fd, 0, 1) === 1) {
-        this.wrote(packet.length)
+      if (sendBytes(this.fd, this.control.at(0, length), length) >= 0) {
+        this.count(1, length)
         return undefined
       }
       const reason = errno()
-      if (isFatal(reason)) return `sendmmsg: ${errnoName(reason)}`
+      if (isFatal(reason)) return `send: ${errnoName(reason)}`
       if (reason === EAGAIN) {
         this.counters.drop(Drop.transportBusy)
         return undefined
@@ -123,12 +147,8 @@ export class UdpTransport implements Transport {
     for (let round = 0; round < ROUNDS; round++) {
       const count = this.incoming.receive(this.fd)
       if (count < 0) return this.receiveFailed(errno())
-      for (let i = 0; i < count; i++) {
-        const length = this.incoming.received(i)
-        this.counters.add(Counter.transportReadPackets, 1)
-        this.counters.add(Counter.transportReadBytes, length)
-        sink.receive(this.incoming.slots[i]!, 0, length)
-      }
+      for (let i = 0; i < count; i++) this.deliver(i, sink)
+      sink.flush()
       if (count < BATCH) return undefined
     }
     return undefined
@@ -139,9 +159,21 @@ export class UdpTransport implements Transport {
     this.flush()
     closeFd(this.fd)
     this.fd = -1
-    this.sent = 0
-    this.queued = 0
-    this.isBlocked = false
+  }
+
+  private deliver(index: number, sink: PacketSink): void {
+    const slot = this.incoming.slots[index]!
+    const total = this.incoming.received(index)
+    const size = this.incoming.segmentSize(index) || total
+    let packets = 0
+    let at = 0
+    do {
+      sink.receive(slot, at, Math.min(size, total - at))
+      packets++
+      at += size
+    } while (at < total)
+    this.counters.add(Counter.transportReadPackets, packets)
+    this.counters.add(Counter.transportReadBytes, total)
   }
 
   private receiveFailed(reason: number): string | undefined {
@@ -153,9 +185,48 @@ export class UdpTransport implements Transport {
     return undefined
   }
 
-  private wrote(length: number): void {
-    this.counters.add(Counter.transportWritePackets, 1)
-    this.counters.add(Counter.transportWriteBytes, length)
+  /** The first datagram of the head alone; -1 as `send`. */
+  private sendOne(): number {
+    const { outgoing } = this
+    const length = outgoing.headSize
+    if (sendBytes(this.fd, outgoing.region.at(outgoing.headAt, length), length) < 0) return -1
+    this.count(1, length)
+    this.takeOne()
+    return 0
+  }
+
+  private takeOne(): void {
+    if (this.outgoing.takeDatagram()) this.isSplitting = false
+  }
+
+  private dropHead(): void {
+    this.counters.drop(Drop.transportError)
+    this.takeOne()
+  }
+
+  /**
+   * EIO: the device cannot compute checksums, so nothing is sent together any more. The other errors come from a path whose
+   * packets are smaller than these datagrams: smaller ones may go together still.
+   */
+  private split(reason: number): void {
+    const { outgoing } = this
+    this.isSplitting = true
+    const size = outgoing.headSize
+    outgoing.segmentLimit = reason === EIO ? 0 : Math.min(outgoing.segmentLimit, size)
+    const which = reason === EIO ? "" : ` for datagrams of ${size} bytes`
+    this.offloads.report("udp-segment", false, `sendmmsg: ${errnoName(reason)}${which}`)
+  }
+
+  private wrote(messages: number): void {
+    for (let i = 0; i < messages; i++) {
+      this.count(this.outgoing.headDatagrams, this.outgoing.headLength)
+      this.outgoing.takeMessage()
+    }
+  }
+
+  private count(packets: number, bytes: number): void {
+    this.counters.add(Counter.transportWritePackets, packets)
+    this.counters.add(Counter.transportWriteBytes, bytes)
   }
 }
 
@@ -164,6 +235,12 @@ function isFatal(reason: number): boolean {
   return reason === EBADF || reason === ENOTSOCK || reason === EFAULT || reason === EINVAL
 }
 
-/** Datagrams per system call, and calls per turn. */
-const BATCH = 32
+function isAboutSegments(reason: number): boolean {
+  return reason === EIO || reason === EINVAL || reason === EMSGSIZE
+}
+
+/** Messages per system call, and calls per turn. */
+const BATCH = 16
 const ROUNDS = 2
+/** The most that the kernel delivers as one message. */
+const SLOT_SIZE = 65_536

@@ -1,9 +1,12 @@
 /** What the worker's loop needs of a transport; `transport-udp.ts` and `transport-tcp.ts` are the two there are. */
 import type { Region } from "../linux/index.ts"
 
-/** Takes each packet that a transport receives: its length or a drop reason. The packet may be changed in place. */
+/** Takes each packet that a transport receives. */
 export interface PacketSink {
+  /** 0 or a drop reason. The packet may be changed in place, and is needed until `flush`. */
   receive(memory: Region, start: number, length: number): number
+  /** What was received is about to be overwritten. */
+  flush(): void
 }
 
 /**
@@ -14,12 +17,14 @@ export interface PacketSink {
 export interface Transport {
   /** TCP: still connecting when false. */
   readonly isOpen: boolean
+  /** False: so much waits to be sent that no further packets should be brought. */
+  readonly isReady: boolean
   /** Where in the reserved region the packet begins. */
   readonly start: number
   /** The poll events that it waits for. */
   readonly interest: number
   open(fd: number): void
-  /** Space for one packet; undefined while the queue is full. */
+  /** Space for one packet, also when not `isReady`; undefined when the memory is full: `flush` may help. */
   reserve(): Region | undefined
   /** Queues the packet of `length` bytes in the reserved space. */
   commit(length: number): void

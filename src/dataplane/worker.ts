@@ -6,11 +6,13 @@ import type { DirectionKey } from "../protocol/output.ts"
 import type { Command, Event } from "./commands.ts"
 import { Counters } from "./counters.ts"
 import { Loop } from "./loop.ts"
+import type { OffloadName } from "./offload.ts"
 
 /** The first message. */
 export interface Start {
   readonly eventfd: number
   readonly counters: SharedArrayBuffer
+  readonly disabledOffloads: ReadonlyArray<OffloadName>
 }
 
 /** What the worker posts; after "crashed" and "stopped" it ends. */
@@ -28,7 +30,9 @@ let isStopping = false
 
 self.onmessage = ({ data }) => {
   const start = data as Start
-  loop = new Loop(start.eventfd, new Counters(start.counters), (event) => self.postMessage(event))
+  loop = new Loop(start.eventfd, new Counters(start.counters), start.disabledOffloads, (event) =>
+    self.postMessage(event),
+  )
   self.onmessage = ({ data }) => guarded(() => take(data as Command))
   self.postMessage({ type: "ready" })
   setImmediate(run)

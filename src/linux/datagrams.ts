@@ -1,58 +1,75 @@
 /**
- * recvmmsg(2) and sendmmsg(2) over a fixed set of slots, one datagram each. The structs are filled once, at construction;
- * a call only writes and reads lengths. For connected sockets: no addresses.
+ * recvmmsg(2) and sendmmsg(2) for connected sockets, with the kernel's segmentation: one message may hold many datagrams of
+ * equal size, of which the last may be shorter (UDP_SEGMENT, UDP_GRO). The structs are filled once, at construction; a call
+ * only writes and reads what changes.
  */
 import type { Arena, Region } from "./arena.ts"
 import { libc } from "./libc.ts"
 
-export class DatagramBatch {
+/** Messages that are received, each into a slot of its own. */
+export class ReceiveBatch {
   /** Each of `slotSize` bytes. */
   readonly slots: ReadonlyArray<Region>
-  private readonly headers: Region
-  private readonly vectors: Region
+  private readonly headers: MessageHeaders
+  /** Messages of the last call: only their headers were changed. */
+  private filled: number
 
   constructor(arena: Arena, count: number, slotSize: number) {
-    this.headers = arena.allocate(count * MMSGHDR_SIZE, 64)
-    this.vectors = arena.allocate(count * IOVEC_SIZE)
-    const slots: Array<Region> = []
-    for (let i = 0; i < count; i++) {
-      // A stride that is no power of two, so that the slots do not compete for the same cache sets.
-      const slot = arena.allocate(slotSize + SLOT_SPREAD, 64)
-      slots.push(slot)
-      this.vectors.view.setBigUint64(i * IOVEC_SIZE, BigInt(slot.address), true)
-      this.setLength(i, slotSize)
-      const vector = BigInt(this.vectors.at(i * IOVEC_SIZE, IOVEC_SIZE))
-      this.headers.view.setBigUint64(i * MMSGHDR_SIZE + MSGHDR_IOV, vector, true)
-      this.headers.view.setBigUint64(i * MMSGHDR_SIZE + MSGHDR_IOVLEN, 1n, true)
-    }
-    this.slots = slots
+    this.headers = new MessageHeaders(arena, count)
+    this.slots = Array.from({ length: count }, () => arena.allocate(slotSize + SLOT_SPREAD, 64))
+    this.slots.forEach((slot, index) => {
+      this.headers.point(index, slot.at(0, slotSize), slotSize)
+    })
+    this.filled = count
   }
 
-  /** How many bytes of slot `index` are sent, or may be received into it. */
-  setLength(index: number, length: number): void {
-    this.vectors.view.setUint32(index * IOVEC_SIZE + 8, length, true)
-  }
-
-  length(index: number): number {
-    return this.vectors.view.getUint32(index * IOVEC_SIZE + 8, true)
+  /** Fills slots from the first on; the number of messages, or -1 with the reason in `errno()`. */
+  receive(fd: number): number {
+    for (let i = 0; i < this.filled; i++) this.headers.setControlLength(i, CONTROL_SIZE)
+    const count = libc.recvmmsg(fd, this.headers.address, this.slots.length, MSG_DONTWAIT, 0)
+    this.filled = Math.max(0, count)
+    return count
   }
 
   /** The bytes that the last `receive` put into slot `index`. */
   received(index: number): number {
-    return this.headers.view.getUint32(index * MMSGHDR_SIZE + MMSGHDR_LEN, true)
+    return this.headers.length(index)
   }
 
-  /** Fills slots from the first on; the number of datagrams, or -1 with the reason in `errno()`. */
-  receive(fd: number): number {
-    return libc.recvmmsg(fd, this.headers.address, this.slots.length, MSG_DONTWAIT, 0)
-  }
-
-  /** Sends the slots `from` to `to` (exclusive); the number that went, or -1 with the reason for the first in `errno()`. */
-  send(fd: number, from: number, to: number): number {
-    const size = (to - from) * MMSGHDR_SIZE
-    return libc.sendmmsg(fd, this.headers.at(from * MMSGHDR_SIZE, size), to - from, MSG_DONTWAIT | MSG_NOSIGNAL)
+  /** The size of the datagrams in slot `index`, of which the last may be shorter; 0: it is one datagram. */
+  segmentSize(index: number): number {
+    return this.headers.control(index, UDP_GRO)
   }
 }
+
+/** Messages that are sent, all from one region. */
+export class SendBatch {
+  readonly count: number
+  private readonly region: Region
+  private readonly headers: MessageHeaders
+
+  constructor(arena: Arena, count: number, region: Region) {
+    this.count = count
+    this.region = region
+    this.headers = new MessageHeaders(arena, count)
+  }
+
+  /** Message `index` is `length` bytes at `offset`, as datagrams of `segmentSize` bytes, or as one when that is 0. */
+  set(index: number, offset: number, length: number, segmentSize: number): void {
+    this.headers.point(index, this.region.at(offset, length), length)
+    if (segmentSize === 0) this.headers.setControlLength(index, 0)
+    else this.headers.setControl(index, UDP_SEGMENT, segmentSize)
+  }
+
+  /** Sends the messages `from` to `to` (exclusive); the number that went, or -1 with the reason for the first in `errno()`. */
+  send(fd: number, from: number, to: number): number {
+    return libc.sendmmsg(fd, this.headers.at(from, to), to - from, MSG_DONTWAIT | MSG_NOSIGNAL)
+  }
+}
+
+/** The largest message with segments that the kernel takes, and the most segments in it. */
+export const LARGEST_SEGMENTED = 65_000
+export const MOST_SEGMENTS = 64
 
 /** recv(2) without waiting: the number of bytes, 0 at the end of a stream, or -1 with the reason in `errno()`. */
 export function receiveBytes(fd: number, address: number, length: number): number {
@@ -64,13 +81,85 @@ export function sendBytes(fd: number, address: number, length: number): number {
   return libc.send(fd, address, length, MSG_DONTWAIT | MSG_NOSIGNAL)
 }
 
-/** struct mmsghdr: msghdr (iov pointer @16, its length @24), then u32 msg_len @56. struct iovec: base, length. */
+/** An array of struct mmsghdr, each with one iovec and room for one control message of 16 or 32 bits. */
+class MessageHeaders {
+  readonly address: number
+  private readonly headers: Region
+  private readonly vectors: Region
+  private readonly controls: Region
+
+  constructor(arena: Arena, count: number) {
+    this.headers = arena.allocate(count * MMSGHDR_SIZE, 64)
+    this.vectors = arena.allocate(count * IOVEC_SIZE)
+    this.controls = arena.allocate(count * CONTROL_SIZE)
+    this.address = this.headers.address
+    for (let i = 0; i < count; i++) {
+      setPointer(this.headers.view, i * MMSGHDR_SIZE + MSGHDR_IOV, this.vectors.at(i * IOVEC_SIZE, IOVEC_SIZE))
+      this.headers.view.setUint32(i * MMSGHDR_SIZE + MSGHDR_IOVLEN, 1, true)
+      setPointer(this.headers.view, i * MMSGHDR_SIZE + MSGHDR_CONTROL, this.controls.at(i * CONTROL_SIZE, CONTROL_SIZE))
+    }
+  }
+
+  at(from: number, to: number): number {
+    return this.headers.at(from * MMSGHDR_SIZE, (to - from) * MMSGHDR_SIZE)
+  }
+
+  point(index: number, address: number, length: number): void {
+    setPointer(this.vectors.view, index * IOVEC_SIZE, address)
+    this.vectors.view.setUint32(index * IOVEC_SIZE + 8, length, true)
+  }
+
+  length(index: number): number {
+    return this.headers.view.getUint32(index * MMSGHDR_SIZE + MMSGHDR_LEN, true)
+  }
+
+  setControlLength(index: number, length: number): void {
+    this.headers.view.setUint32(index * MMSGHDR_SIZE + MSGHDR_CONTROLLEN, length, true)
+  }
+
+  setControl(index: number, type: number, value: number): void {
+    const { view } = this.controls
+    const at = index * CONTROL_SIZE
+    view.setUint32(at, CMSGHDR_SIZE + 2, true)
+    view.setInt32(at + 8, SOL_UDP, true)
+    view.setInt32(at + 12, type, true)
+    view.setUint16(at + CMSGHDR_SIZE, value, true)
+    this.setControlLength(index, CONTROL_SIZE)
+  }
+
+  /** The value of the control message of `type`, 0 when there is none. */
+  control(index: number, type: number): number {
+    if (this.headers.view.getUint32(index * MMSGHDR_SIZE + MSGHDR_CONTROLLEN, true) < CMSGHDR_SIZE + 4) return 0
+    const { view } = this.controls
+    const at = index * CONTROL_SIZE
+    const isOurs = view.getInt32(at + 8, true) === SOL_UDP && view.getInt32(at + 12, true) === type
+    return isOurs ? view.getInt32(at + CMSGHDR_SIZE, true) : 0
+  }
+}
+
+/** In two halves: a BigInt would be an allocation. */
+function setPointer(view: DataView, at: number, address: number): void {
+  view.setUint32(at, address, true)
+  view.setUint32(at + 4, address / 0x1_0000_0000, true)
+}
+
+/** struct mmsghdr: a msghdr, then u32 msg_len. struct msghdr: iov, iovlen, control, controllen, all 64 bits. */
 const MMSGHDR_SIZE = 64
 const MMSGHDR_LEN = 56
 const MSGHDR_IOV = 16
 const MSGHDR_IOVLEN = 24
+const MSGHDR_CONTROL = 32
+const MSGHDR_CONTROLLEN = 40
+/** struct iovec: base, length. */
 const IOVEC_SIZE = 16
+/** struct cmsghdr: u64 length, i32 level, i32 type; then the value, padded to 8 bytes. */
+const CMSGHDR_SIZE = 16
+const CONTROL_SIZE = 24
+/** A stride that is no power of two, so that the slots do not compete for the same cache sets. */
 const SLOT_SPREAD = 192
 
+const SOL_UDP = 17
+const UDP_SEGMENT = 103
+const UDP_GRO = 104
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000

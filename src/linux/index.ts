@@ -2,12 +2,20 @@
 export { Arena, type Region } from "./arena.ts"
 export { effectiveCapabilities, hasNetAdmin } from "./capability.ts"
 export { monotonicMilliseconds } from "./clock.ts"
-export { DatagramBatch, receiveBytes, sendBytes } from "./datagrams.ts"
+export {
+  LARGEST_SEGMENTED,
+  MOST_SEGMENTS,
+  ReceiveBatch,
+  receiveBytes,
+  SendBatch,
+  sendBytes,
+} from "./datagrams.ts"
 export * from "./errno.ts"
 export { openEventfd, signalEventfd, takeEventfd } from "./eventfd.ts"
 export { closeFd, readFd, writeFd } from "./file.ts"
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, Poll } from "./poll.ts"
 export {
+  enableGro,
   localAddress,
   openSocketPair,
   openTcpSocket,
@@ -18,4 +26,4 @@ export {
   setSendBuffer,
   socketError,
 } from "./socket.ts"
-export { openTun, type Tun } from "./tun.ts"
+export { hasVnetHeader, openTun, setTunOffload, type Tun, TunOffload } from "./tun.ts"

@@ -1,4 +1,7 @@
-/** The tun device: a descriptor that reads and writes one IP packet per call, without a header in front. */
+/**
+ * The tun device: a descriptor that reads and writes one IP packet per call, with a virtio header in front where the kernel
+ * takes IFF_VNET_HDR (`hasVnetHeader`). With that header a packet may be one that still has to be cut into segments.
+ */
 import { cString, scratch } from "./arena.ts"
 import { EINVAL, errno, SystemError } from "./errno.ts"
 import { O_NONBLOCK, O_RDWR, openFile } from "./file.ts"
@@ -32,15 +35,36 @@ export function openTun(options: { readonly name: string; readonly device?: stri
   const existed = libc.if_nametoindex(nameAddress) !== 0
   request.bytes.fill(0)
   request.bytes.set(interfaceName.bytes)
-  request.view.setUint16(IFREQ_FLAGS, IFF_TUN | IFF_NO_PI, true)
-  if (libc.ioctl(fd, TUNSETIFF, request.address) < 0) {
+  if (!attach(fd, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR) && !attach(fd, IFF_TUN | IFF_NO_PI)) {
     const error = new SystemError("ioctl TUNSETIFF", errno())
     libc.close(fd)
     throw error
   }
+  // A device that outlives its programs keeps what the one before us asked for.
+  setTunOffload(fd, 0)
   const end = request.bytes.indexOf(0)
   const name = new TextDecoder().decode(request.bytes.slice(0, end))
   return { fd, name, created: !existed }
+}
+
+/** Whether packets have the 10-byte virtio header in front; false for what is no tun at all. */
+export function hasVnetHeader(fd: number): boolean {
+  request.bytes.fill(0)
+  if (libc.ioctl(fd, TUNGETIFF, request.address) < 0) return false
+  return (request.view.getUint16(IFREQ_FLAGS, true) & IFF_VNET_HDR) !== 0
+}
+
+/** Says which packets, as a sum of `TunOffload`, may be read without being finished; false when the kernel refuses. */
+export function setTunOffload(fd: number, offload: number): boolean {
+  return libc.ioctl(fd, TUNSETOFFLOAD, offload) === 0
+}
+
+/** USO needs Linux 6.2. All but `checksum` need `checksum`. */
+export const TunOffload = { checksum: 0x01, tso4: 0x02, tso6: 0x04, uso4: 0x20, uso6: 0x40 } as const
+
+function attach(fd: number, flags: number): boolean {
+  request.view.setUint16(IFREQ_FLAGS, flags, true)
+  return libc.ioctl(fd, TUNSETIFF, request.address) === 0
 }
 
 /** struct ifreq: 16 bytes name, then a union that starts with u16 flags. */
@@ -49,5 +73,8 @@ const IFREQ_FLAGS = 16
 const interfaceName = scratch.allocate(16)
 
 const TUNSETIFF = 0x400454ca
+const TUNSETOFFLOAD = 0x400454d0
+const TUNGETIFF = 0x800454d2
 const IFF_TUN = 0x1
 const IFF_NO_PI = 0x1000
+const IFF_VNET_HDR = 0x4000

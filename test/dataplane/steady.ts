@@ -1,19 +1,23 @@
 /**
- * Run by `forward.test.ts` in a process of its own, whose heap is small enough that garbage soon makes a collection:
- * pushes packets through seal, open, replay window, MSS clamp and tun write, and prints whether that collected anything,
- * first as it is and then with one small allocation a packet, which shows that it would be seen.
+ * Run by `forward.test.ts` in a process of its own: pushes packets through everything that a packet meets (cut, seal, open,
+ * replay window, MSS clamp, put together, tun write) and prints how the heap grew and whether anything was collected, first
+ * as it is and then with one small object a packet, which shows that it would be seen.
  */
-
-import { Counters, createCounterMemory } from "../../src/dataplane/counters.ts"
+import { heapStats } from "bun:jsc"
+import { checksums } from "../../src/dataplane/checksum.ts"
+import { Counters, counterReader, createCounterMemory } from "../../src/dataplane/counters.ts"
 import { Forwarder } from "../../src/dataplane/forward.ts"
 import { KeySlots } from "../../src/dataplane/keyslots.ts"
+import { Offloads } from "../../src/dataplane/offload.ts"
+import { Segmenter } from "../../src/dataplane/segment.ts"
 import { openFile } from "../../src/linux/file.ts"
 import { Arena } from "../../src/linux/index.ts"
-import { dataKey, ipPacket, mirrored } from "./keys.ts"
+import { dataKey, mirrored } from "./keys.ts"
+import { type LargePacket, largePacket } from "./traffic.ts"
 
-const PACKETS = 200_000
-const arena = new Arena(256 * 1024)
-const region = arena.allocate(70_000)
+const PACKETS = Number(process.argv[2])
+const arena = new Arena(2 * 1024 * 1024)
+const region = arena.allocate(90_000)
 const install = (key: ReturnType<typeof dataKey>) => {
   const keys = new KeySlots(arena)
   keys.install(key, { packets: 64, seconds: 15 })
@@ -21,36 +25,54 @@ const install = (key: ReturnType<typeof dataKey>) => {
   return keys
 }
 const { sealer } = install(dataKey(0)).sending!
-const counters = new Counters(createCounterMemory())
-const forwarder = new Forwarder(install(mirrored(dataKey(0))), counters, () => {})
-forwarder.tunFd = openFile("/dev/null", 2)
+const memory = createCounterMemory()
+const forwarder = new Forwarder(
+  arena,
+  install(mirrored(dataKey(0))),
+  new Counters(memory),
+  new Offloads([], () => {}),
+  () => {},
+)
+// Takes whatever is written, as a tun with offloads would.
+forwarder.tun.attach(openFile("/dev/null", 2))
+forwarder.tun.hasHeader = true
+forwarder.tun.tso = true
 forwarder.mssIpv4 = 1000
-const packet = ipPacket(1, 1400)
+const segmenter = new Segmenter(arena, checksums(arena))
+const large: LargePacket = largePacket({ version: 4, protocol: 6, payload: 45 * 1348, segmentSize: 1348 })
+segmenter.source.bytes.set(large.bytes)
 let kept: unknown
 
 const push = (packets: number, isWasteful: boolean) => {
-  for (let i = 0; i < packets; i++) {
-    region.bytes.set(packet, sealer.overhead)
-    forwarder.now++
-    if (forwarder.receive(region, 0, sealer.seal(region, 0, packet.length)) !== 0) throw new Error("dropped")
-    if (isWasteful) kept = region.bytes.subarray(0, 20)
+  for (let done = 0; done < packets; ) {
+    const count = segmenter.take(large.bytes.length)
+    let at = 0
+    for (let i = 0; i < count; i++) {
+      const length = segmenter.lay(i, region, at + sealer.overhead)
+      const sealed = sealer.seal(region, at, length)
+      forwarder.now++
+      if (forwarder.receive(region, at, sealed) !== 0) throw new Error("dropped")
+      at += sealed
+      if (isWasteful) kept = { at, sealed }
+    }
+    forwarder.flush()
+    done += count
   }
 }
 
-/** Whether a collection, which takes garbage away, came during `work`. */
-const collects = async (work: () => void): Promise<boolean> => {
-  const garbage = makeGarbage()
-  await new Promise<void>((resolve) => setImmediate(resolve))
-  work()
-  return garbage.some((reference) => reference.deref() === undefined)
-}
-
-const makeGarbage = (): Array<WeakRef<object>> => {
+/** How many bytes more are in use after `work`, and whether a collection, which takes garbage away, came during it. */
+const watched = async (work: () => void) => {
   Bun.gc(true)
-  return Array.from({ length: 100 }, (_, i) => new WeakRef({ i }))
+  const garbage = Array.from({ length: 100 }, (_, i) => new WeakRef({ i }))
+  await new Promise<void>((resolve) => setImmediate(resolve))
+  const before = heapStats().heapSize
+  work()
+  const growth = heapStats().heapSize - before
+  return { growth, collected: garbage.some((reference) => reference.deref() === undefined) }
 }
 
-push(20_000, false)
-const asItIs = await collects(() => push(PACKETS, false))
-const withWaste = await collects(() => push(PACKETS, true))
-console.log(JSON.stringify({ asItIs, withWaste, kept: kept !== undefined }))
+push(200_000, false)
+const asItIs = await watched(() => push(PACKETS, false))
+const withWaste = await watched(() => push(PACKETS / 10, true))
+const written = counterReader(memory).read("tunWritePackets")
+console.log(JSON.stringify({ asItIs, withWaste, written, kept: kept !== undefined }))

@@ -1,5 +1,7 @@
-import { expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
+import type { Event } from "../../src/dataplane/commands.ts"
 import { type CounterName, Counters, counterReader, createCounterMemory } from "../../src/dataplane/counters.ts"
+import { type OffloadName, Offloads } from "../../src/dataplane/offload.ts"
 import { TcpTransport } from "../../src/dataplane/transport-tcp.ts"
 import { UdpTransport } from "../../src/dataplane/transport-udp.ts"
 import {
@@ -10,16 +12,22 @@ import {
   openUdpSocket,
   POLLIN,
   POLLOUT,
+  type Region,
   receiveBytes,
   sendBytes,
   setSendBuffer,
 } from "../../src/linux/index.ts"
+import { SeededRandom } from "../support/network.ts"
 import { udpPair } from "../support/pair.ts"
 
 function counted() {
   const memory = createCounterMemory()
   const reader = counterReader(memory)
   return { counters: new Counters(memory), count: (name: CounterName) => reader.read(name) }
+}
+
+function udpTransport(counters: Counters, ...disabled: ReadonlyArray<OffloadName>): UdpTransport {
+  return new UdpTransport(new Arena(2 * 1024 * 1024), counters, new Offloads(disabled, () => {}))
 }
 
 const scratch = new Arena(256 * 1024).allocate(128 * 1024)
@@ -92,7 +100,7 @@ test("TCP: nothing of one connection is left in the next", () => {
   const { counters } = counted()
   const transport = new TcpTransport(new Arena(1024 * 1024), counters)
   const sizes: Array<number> = []
-  const sink = { receive: (_: unknown, __: number, length: number) => sizes.push(length) }
+  const sink = { receive: (_: unknown, __: number, length: number) => sizes.push(length), flush: () => {} }
   const [first, firstOther] = openSocketPair("stream")
   transport.open(first)
   queue(transport, 50, 1)
@@ -133,7 +141,7 @@ test("TCP: control packets beyond the memory of the queue are dropped and counte
 
 test("UDP: an error that an earlier datagram left behind costs no packet", () => {
   const { counters, count } = counted()
-  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  const transport = udpTransport(counters)
   const refusing = openUdpSocket({ address: "127.0.0.1", port: 9, family: 4 })
   const { port } = localAddress(refusing)
   closeFd(refusing)
@@ -151,7 +159,7 @@ test("UDP: an error that an earlier datagram left behind costs no packet", () =>
 
 test("UDP: a datagram that the kernel refuses is dropped, and those behind it are sent", () => {
   const { counters, count } = counted()
-  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  const transport = udpTransport(counters)
   const [fd, other] = openSocketPair("packets")
   setSendBuffer(fd, 8192)
   transport.open(fd)
@@ -167,14 +175,14 @@ test("UDP: a datagram that the kernel refuses is dropped, and those behind it ar
 
 test("UDP: a full send buffer loses nothing: what is queued waits, and the tun with it", () => {
   const { counters, count } = counted()
-  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  const transport = udpTransport(counters)
   const [fd, other] = openSocketPair("packets")
   setSendBuffer(fd, 8192)
   transport.open(fd)
   for (let i = 0; i < 32; i++) queue(transport, 1000, i)
   expect(transport.flush()).toBeUndefined()
   expect(transport.interest).toBe(POLLIN | POLLOUT)
-  expect(transport.reserve()).toBeUndefined()
+  expect(transport.isReady).toBe(false)
   const fills: Array<number> = []
   while (fills.length < 32 && receiveBytes(other, scratch.address, scratch.length) === 1000) {
     fills.push(scratch.bytes[0]!)
@@ -182,33 +190,112 @@ test("UDP: a full send buffer loses nothing: what is queued waits, and the tun w
   }
   expect(fills).toEqual(Array.from({ length: 32 }, (_, i) => i))
   expect(transport.interest).toBe(POLLIN)
-  expect(transport.reserve()).toBeDefined()
+  expect(transport.isReady).toBe(true)
   expect(count("transportWritePackets")).toBe(32)
   transport.close()
   closeFd(other)
 })
 
-test("UDP: a batch is full after its slots, and empty again after a flush", () => {
+test("UDP: a batch is full after its messages, and empty again after a flush", () => {
   const { counters, count } = counted()
-  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  const transport = udpTransport(counters)
   const [fd, other] = udpPair(4)
   transport.open(fd)
   let queued = 0
   while (queue(transport, 50 + queued, queued)) queued++
-  expect(queued).toBe(32)
+  expect(queued).toBe(64)
   transport.flush()
-  expect(count("transportWritePackets")).toBe(32)
+  expect(count("transportWritePackets")).toBe(64)
   expect(transport.reserve()).toBeDefined()
-  for (let i = 0; i < 32; i++) expect(receiveBytes(other, scratch.address, 1000)).toBe(50 + i)
+  for (let i = 0; i < 64; i++) expect(receiveBytes(other, scratch.address, 1000)).toBe(50 + i)
+  transport.close()
+  closeFd(other)
+})
+
+describe.each([[], ["udp-segment"], ["udp-gro"], ["udp-segment", "udp-gro"]] as const)(
+  "UDP without %p",
+  (...disabled) => {
+    test("datagrams of any sizes arrive as they were sent", () => {
+      const near = counted()
+      const far = counted()
+      const [sender, receiver] = [udpTransport(near.counters, ...disabled), udpTransport(far.counters, ...disabled)]
+      const [one, two] = udpPair(4)
+      sender.open(one)
+      receiver.open(two)
+      const random = new SeededRandom(1)
+      const received: Array<string> = []
+      const sink = {
+        receive: (memory: Region, start: number, length: number) =>
+          received.push(
+            `${length} bytes of ${new Set(memory.bytes.subarray(start, start + length)).values().next().value}`,
+          ),
+        flush: () => {},
+      }
+      const sent: Array<string> = []
+      for (let round = 0; round < 40; round++) {
+        // Runs of one size, as segments are, with a shorter one now and then.
+        const size = 1 + random.below(1472)
+        for (let i = random.below(100); i >= 0; i--) {
+          const length = random.below(10) === 0 ? 1 + random.below(1472) : size
+          if (!queue(sender, length, sent.length % 251)) {
+            expect(sender.flush()).toBeUndefined()
+            queue(sender, length, sent.length % 251)
+          }
+          sent.push(`${length} bytes of ${sent.length % 251}`)
+        }
+        expect(sender.flush()).toBeUndefined()
+        while (received.length < sent.length) expect(receiver.receive(sink)).toBeUndefined()
+      }
+      expect(received).toEqual(sent)
+      expect(near.count("transportWritePackets")).toBe(sent.length)
+      expect(far.count("transportReadPackets")).toBe(sent.length)
+      expect(far.count("transportReadBytes")).toBe(near.count("transportWriteBytes"))
+      sender.close()
+      receiver.close()
+    })
+  },
+)
+
+test("UDP: what the kernel refuses to cut goes by itself, once that is said, and nothing is lost", () => {
+  const { counters, count } = counted()
+  const events: Array<Event> = []
+  const offloads = new Offloads([], (event) => events.push(event))
+  const transport = new UdpTransport(new Arena(2 * 1024 * 1024), counters, offloads)
+  const [fd, other] = openSocketPair("packets")
+  // Not a UDP socket: it takes what is to be cut for one packet, which is too large for its buffer.
+  setSendBuffer(fd, 8192)
+  transport.open(fd)
+  for (let i = 0; i < 20; i++) queue(transport, 1000, i)
+  const fills: Array<number> = []
+  for (let turn = 0; turn < 100 && fills.length < 20; turn++) {
+    expect(transport.flush()).toBeUndefined()
+    while (receiveBytes(other, scratch.address, scratch.length) === 1000) fills.push(scratch.bytes[0]!)
+  }
+  expect(fills).toEqual(Array.from({ length: 20 }, (_, i) => i))
+  expect(count("transportWritePackets")).toBe(20)
+  expect(count("drop:transportError")).toBe(0)
+  expect(events.filter((event) => event.type === "offload" && event.name === "udp-segment")).toEqual([
+    { type: "offload", name: "udp-segment", isOn: true, reason: "" },
+    {
+      type: "offload",
+      name: "udp-segment",
+      isOn: false,
+      reason: "sendmmsg: EMSGSIZE for datagrams of 1000 bytes",
+    },
+  ])
+  // Smaller ones may still go together, as far as this path is concerned.
+  for (let i = 0; i < 4; i++) queue(transport, 500, i)
+  expect(transport.flush()).toBeUndefined()
+  expect(receiveBytes(other, scratch.address, scratch.length)).toBe(2000)
   transport.close()
   closeFd(other)
 })
 
 test("UDP: a descriptor that is no socket is the end of the transport", () => {
   const { counters } = counted()
-  const transport = new UdpTransport(new Arena(8 * 1024 * 1024), counters)
+  const transport = udpTransport(counters)
   transport.open(1_000_000)
   queue(transport, 10, 1)
   expect(transport.flush()).toBe("sendmmsg: EBADF")
-  expect(transport.receive({ receive: () => 0 })).toBe("recvmmsg: EBADF")
+  expect(transport.receive({ receive: () => 0, flush: () => {} })).toBe("recvmmsg: EBADF")
 })

@@ -70,7 +70,7 @@ describe("tun", () => {
 
   /** Runs a script in the namespace; what it prints is JSON. */
   const inNamespace = async (script: string, wrapper: ReadonlyArray<string> = []): Promise<unknown> => {
-    const program = `import { openTun, closeFd, Poll, POLLIN, readFd, writeFd, errno, errnoName, Arena } from "${linux}"
+    const program = `import { openTun, hasVnetHeader, setTunOffload, TunOffload, closeFd, Poll, POLLIN, readFd, writeFd, errno, errnoName, Arena } from "${linux}"
       import { execFileSync } from "node:child_process"
       const ip = (...words) => execFileSync("ip", words)
       const attempt = (work) => { try { return work() } catch (e) { return { syscall: e.syscall, code: e.code } } }
@@ -126,15 +126,23 @@ describe("tun", () => {
     ])
   })
 
+  test("packets have a virtio header in front; offloads are taken, and an unknown one is refused", async () => {
+    const script = `const { fd } = openTun({ name: "tun8" })
+      const { checksum, tso4, tso6, uso4, uso6 } = TunOffload
+      console.log(JSON.stringify([hasVnetHeader(fd), setTunOffload(fd, checksum | tso4 | tso6 | uso4 | uso6),
+        setTunOffload(fd, 0x4000), hasVnetHeader(0)]))`
+    expect(await inNamespace(script)).toEqual([true, true, false, false])
+  })
+
   test("one that is down is quiet in poll and refuses packets; a deleted one reports an error", async () => {
     const script = `const { fd } = openTun({ name: "tun7" })
       const poll = new Poll(1), memory = new Arena(4096).allocate(2048)
-      memory.bytes[0] = 0x45
+      memory.bytes[10] = 0x45 // behind the virtio header
       const probe = () => {
         poll.set(0, fd, POLLIN)
         const events = poll.wait(0) === 0 ? 0 : poll.events(0)
         const read = readFd(fd, memory.address, 2048) < 0 ? errnoName(errno()) : "packet"
-        const write = writeFd(fd, memory.address, 28) < 0 ? errnoName(errno()) : "written"
+        const write = writeFd(fd, memory.address, 38) < 0 ? errnoName(errno()) : "written"
         return { events, read, write }
       }
       const down = probe(); ip("link", "del", "tun7"); console.log(JSON.stringify([down, probe()]))`
