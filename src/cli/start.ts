@@ -36,6 +36,7 @@ const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
       status: () => SubscriptionRef.getUnsafe(status.ref),
       counters: plane.counters,
       now: plane.now,
+      listen: status.listen,
     }
     const tunnel = run(profile, readPod(settings, process.env))
     if (settings.http === "off") return yield* tunnel

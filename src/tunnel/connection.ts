@@ -215,6 +215,8 @@ const supervise = Effect.fnUntraced(function* (
   const mtu = pushed?.tunMtu ?? remote.tunMtu
   const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
   const addresses = yield* applyNetwork(profile, network, mtu, address, hop)
+  const hostNetwork = yield* Network
+  yield* status.update({ routes: yield* hostNetwork.current })
   const killSwitch = yield* KillSwitch
   const device = yield* TunDevice
   yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(networkRefused))
@@ -223,7 +225,7 @@ const supervise = Effect.fnUntraced(function* (
   driver.setEstablished()
 
   const limits = keepaliveOf(profile.keepalive, pushed?.keepalive, remote.transport, profile.pull)
-  const { connects } = yield* status.get
+  const { connects, since } = yield* status.get
   yield* status.update({
     phase: "connected",
     connects: connects + 1,
@@ -234,7 +236,7 @@ const supervise = Effect.fnUntraced(function* (
   })
   const { cipher, tls } = yield* status.get
   yield* status.event("connected", `connected: ${cipher}, ${tls}, ${addresses.join(" ") || "no address"}`, {
-    facts: { cipher, tls, addresses, mtu },
+    facts: { cipher, tls, addresses, mtu, seconds: ((yield* Clock.currentTimeMillis) - since) / 1000 },
   })
 
   const activity: Activity = {

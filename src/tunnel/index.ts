@@ -3,5 +3,5 @@ export { type CredentialPlaces, Credentials, credentialsFrom } from "./credentia
 export { DataPlane } from "./dataplane.ts"
 export { AuthenticationRefused, DataPlaneCrashed, GaveUp, HostRefused, type TunnelError } from "./errors.ts"
 export { type PodSettings, readPod } from "./pod.ts"
-export { type Phase, type Status, StatusRef } from "./status.ts"
+export { type Happened, type Phase, type Status, StatusRef } from "./status.ts"
 export { run } from "./tunnel.ts"

@@ -1,7 +1,7 @@
 /** What the tunnel is doing, as one value: logs, probes, metrics, page and command line all render this. */
-import { Clock, Context, Effect, Layer, SubscriptionRef } from "effect"
+import { Clock, Context, Effect, Layer, type Scope, SubscriptionRef } from "effect"
 
-export type Phase = "starting" | "connecting" | "connected" | "waiting" | "stopping"
+export type Phase = "starting" | "connecting" | "connected" | "waiting" | "paused" | "stopping"
 
 export interface Status {
   readonly phase: Phase
@@ -31,7 +31,18 @@ export interface Status {
   readonly killSwitch: "on" | "off" | "none" | undefined
   /** Seconds without an authenticated packet after which the peer counts as dead; undefined: no such limit. */
   readonly deadAfter: number | undefined
+  /** The `ip` lines in force. */
+  readonly routes: ReadonlyArray<string>
   readonly timeline: ReadonlyArray<{ readonly at: number; readonly event: string; readonly message: string }>
+}
+
+/** One event of the tunnel, as it is logged. */
+export interface Happened {
+  /** Unix milliseconds. */
+  readonly at: number
+  readonly event: string
+  readonly message: string
+  readonly facts: Readonly<Record<string, unknown>>
 }
 
 export class StatusRef extends Context.Service<
@@ -47,12 +58,15 @@ export class StatusRef extends Context.Service<
       message: string,
       options?: { readonly level?: "Debug" | "Info" | "Warn" | "Error"; readonly facts?: Record<string, unknown> },
     ) => Effect.Effect<void>
+    /** Calls `listener`, which must not throw, at every event from now on, also those of level Debug. */
+    readonly listen: (listener: (happened: Happened) => void) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("culvert/tunnel/StatusRef") {
   static readonly layer = Layer.effect(
     StatusRef,
     Effect.gen(function* () {
       const ref = yield* SubscriptionRef.make(initial(yield* Clock.currentTimeMillis))
+      const listeners = new Set<(happened: Happened) => void>()
       return StatusRef.of({
         ref,
         get: SubscriptionRef.get(ref),
@@ -66,6 +80,7 @@ export class StatusRef extends Context.Service<
         }),
         event: Effect.fnUntraced(function* (event, message, options) {
           const at = yield* Clock.currentTimeMillis
+          for (const listener of listeners) listener({ at, event, message, facts: options?.facts ?? {} })
           if (options?.level !== "Debug") {
             yield* SubscriptionRef.update(ref, (status) => ({
               ...status,
@@ -76,6 +91,13 @@ export class StatusRef extends Context.Service<
             Effect.annotateLogs({ event, ...options?.facts }),
           )
         }),
+        listen: (listener) =>
+          Effect.asVoid(
+            Effect.acquireRelease(
+              Effect.sync(() => listeners.add(listener)),
+              () => Effect.sync(() => listeners.delete(listener)),
+            ),
+          ),
       })
     }),
   )
@@ -102,5 +124,6 @@ const initial = (now: number): Status => ({
   networkManaged: true,
   killSwitch: undefined,
   deadAfter: undefined,
+  routes: [],
   timeline: [],
 })

@@ -1,30 +1,9 @@
 import { expect } from "bun:test"
 import { Effect } from "effect"
 import { type Sources, serve } from "../../src/sidecar/index.ts"
-import type { Status } from "../../src/tunnel/index.ts"
+import type { Happened } from "../../src/tunnel/index.ts"
 import { it } from "../support/effect.ts"
-
-const idle: Status = {
-  phase: "connecting",
-  since: 0,
-  device: "tun0",
-  remote: "udp://192.0.2.1:1194",
-  attempts: 1,
-  connects: 0,
-  nextTry: undefined,
-  lastError: undefined,
-  tls: undefined,
-  cipher: undefined,
-  keyId: undefined,
-  keySince: undefined,
-  renegotiations: 0,
-  addresses: [],
-  mtu: undefined,
-  networkManaged: true,
-  killSwitch: "on",
-  deadAfter: undefined,
-  timeline: [],
-}
+import { idle } from "./world.ts"
 
 const served = Effect.gen(function* () {
   const world = {
@@ -32,7 +11,17 @@ const served = Effect.gen(function* () {
     counters: { heartbeat: 99_000, lastReceive: 0 } as Record<string, number>,
     now: 100_000,
   }
-  const sources: Sources = { status: () => world.status, counters: () => world.counters, now: () => world.now }
+  const listeners: Array<(happened: Happened) => void> = []
+  const sources: Sources = {
+    status: () => world.status,
+    counters: () => world.counters,
+    now: () => world.now,
+    listen: (listener) => Effect.sync(() => void listeners.push(listener)),
+  }
+  const happens = (event: string, facts: Happened["facts"] = {}) =>
+    Effect.sync(() => {
+      for (const listener of listeners) listener({ at: 0, event, message: event, facts })
+    })
   const server = yield* serve({ hostname: "127.0.0.1", port: 0 }, sources)
   const get = (path: string) =>
     Effect.promise(async () => {
@@ -42,7 +31,7 @@ const served = Effect.gen(function* () {
   const codes = Effect.all([get("/startupz"), get("/livez"), get("/readyz")]).pipe(
     Effect.map((all) => all.map(({ status }) => status)),
   )
-  return { world, get, codes }
+  return { world, get, codes, happens, port: server.port! }
 })
 
 it.live("the probes tell the truth in every phase", () =>
@@ -85,7 +74,7 @@ it.live("metrics and status come from the same counters", () =>
     world.counters["drop:replay"] = 7
     const { body } = yield* get("/metrics")
     expect(body).toContain("openvpn_client_tun_tap_read_bytes_total 1234")
-    expect(body).toContain('openvpn_client_dropped_packets_total{reason="replay"} 7')
+    expect(body).toContain('openvpn_client_dropped_packets_total{direction="received",reason="replay"} 7')
     expect((yield* get("/metrics")).body).toContain("openvpn_client_tun_tap_read_bytes_total 1234")
     expect(JSON.parse((yield* get("/status")).body)).toMatchObject({
       phase: "connecting",
@@ -100,7 +89,12 @@ it.live("an unknown path is 404 and a port in use is one clear error", () =>
     expect((yield* get("/nothing")).status).toBe(404)
     const taken = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() })
     yield* Effect.addFinalizer(() => Effect.promise(() => taken.stop(true)))
-    const sources: Sources = { status: () => world.status, counters: () => world.counters, now: () => 0 }
+    const sources: Sources = {
+      status: () => world.status,
+      counters: () => world.counters,
+      now: () => 0,
+      listen: () => Effect.void,
+    }
     const error = yield* Effect.flip(serve({ hostname: "127.0.0.1", port: taken.port! }, sources))
     expect(error.message).toContain(`127.0.0.1:${taken.port}`)
   }),

@@ -1,0 +1,131 @@
+/** The page in a real browser. Screenshots are kept in `artifacts/`. */
+import { expect, test } from "bun:test"
+import { mkdirSync } from "node:fs"
+import { join } from "node:path"
+import { Effect } from "effect"
+import { type Sources, serve } from "../../src/sidecar/index.ts"
+import type { Status } from "../../src/tunnel/index.ts"
+import { idle } from "../sidecar/world.ts"
+import { eventually } from "../support/child.ts"
+import { Browser, findChromium } from "../support/chromium.ts"
+
+const chromium = await findChromium()
+const artifacts = join(import.meta.dir, "../../artifacts")
+
+test.skipIf(chromium === undefined)(
+  `the page shows the tunnel live, dark and light, on a desk and on a phone${chromium === undefined ? " (no chromium)" : ""}`,
+  () =>
+    Effect.gen(function* () {
+      const scene = makeScene()
+      const server = yield* serve({ hostname: "127.0.0.1", port: 0 }, scene.sources)
+      yield* Effect.promise(() => look(`http://127.0.0.1:${server.port}/`, scene))
+    }).pipe(Effect.scoped, Effect.runPromise),
+  60_000,
+)
+
+async function look(url: string, scene: Scene): Promise<void> {
+  mkdirSync(artifacts, { recursive: true })
+  await using browser = await Browser.open(chromium!)
+  const text = () => browser.evaluate<string>("document.body.innerText")
+  const shows = (part: string) =>
+    eventually(5_000, `the page shows ${part}`, async () => (await text()).includes(part)).catch(
+      async (error: Error) => {
+        throw new Error([error.message, ...browser.complaints, await text()].join("\n"))
+      },
+    )
+
+  await browser.look({ width: 1120, height: 900, scheme: "light" })
+  await browser.visit(url)
+  await shows("AES-256-GCM")
+  for (const part of ["connected", "udp://192.0.2.1:1194", "10.8.0.6/24", "10.77.0.0/16", "replay", "new data key"]) {
+    await shows(part)
+  }
+  // What a server says is text, whatever it looks like.
+  await shows("<img src=x onerror=alert(1)>")
+  const lines = () => browser.evaluate<string>("document.getElementById('received-line').getAttribute('d')")
+  await eventually(5_000, "the graph has a line", async () => (await lines()).split("L").length > 2)
+  await browser.evaluate(`points = ${JSON.stringify(tenMinutes(scene.sources.counters()))}`)
+  await eventually(5_000, "the graph has ten minutes", async () => (await lines()).split("L").length > 590)
+  await Bun.write(join(artifacts, "page-light.png"), await browser.screenshot())
+  await browser.look({ width: 1120, height: 900, scheme: "dark" })
+  await Bun.write(join(artifacts, "page-dark.png"), await browser.screenshot())
+
+  await browser.look({ width: 390, height: 844, scheme: "dark" })
+  expect(await browser.evaluate<number>("document.documentElement.scrollWidth")).toBeLessThanOrEqual(390)
+  await Bun.write(join(artifacts, "page-phone.png"), await browser.screenshot())
+
+  scene.change({ phase: "waiting", lastError: "nothing heard from the server for 60 s", nextTry: Date.now() + 9_500 })
+  await shows("nothing heard from the server for 60 s")
+  await Bun.write(join(artifacts, "page-waiting.png"), await browser.screenshot())
+
+  expect(browser.requests.filter((asked) => !asked.startsWith(url) && !asked.startsWith("data:"))).toEqual([])
+  expect(browser.complaints).toEqual([])
+}
+
+/** A history as the server sends it: the process of the test is too young to have one. */
+function tenMinutes({ tunReadBytes = 0, tunWriteBytes = 0 }: Readonly<Record<string, number>>) {
+  const now = Date.now()
+  let [sent, received] = [tunReadBytes, tunWriteBytes]
+  return Array.from({ length: 600 }, (_, second) => {
+    const point = [now - second * 1000, sent, received]
+    sent -= 4e5 + 2e5 * Math.sin(second / 25) + 6e4 * Math.sin(second * 2.3)
+    received -= 1.8e6 + 1.2e6 * Math.sin(second / 40) + 3e5 * Math.sin(second * 1.7) + (second % 300 < 30 ? 4e6 : 0)
+    return point
+  }).reverse()
+}
+
+interface Scene {
+  readonly sources: Sources
+  readonly change: (status: Partial<Status>) => void
+}
+
+/** A tunnel with an hour behind it, and traffic that goes on. */
+function makeScene(): Scene {
+  const begin = Date.now()
+  const ago = (seconds: number) => begin - seconds * 1000
+  const told = (seconds: number, event: string, message: string) => ({ at: ago(seconds), event, message })
+  let status: Status = {
+    ...idle,
+    phase: "connected",
+    since: ago(3725),
+    remote: "udp://192.0.2.1:1194 (vpn.example.com)",
+    attempts: 3,
+    connects: 2,
+    tls: "TLSv1.3 TLS_AES_256_GCM_SHA384",
+    cipher: "AES-256-GCM",
+    keyId: 1,
+    keySince: ago(125),
+    renegotiations: 1,
+    addresses: ["10.8.0.6/24", "fd00:8::1004/64"],
+    mtu: 1500,
+    deadAfter: 60,
+    routes: ["route replace 10.77.0.0/16 via 10.8.0.1 dev tun0", "route replace 0.0.0.0/1 via 10.8.0.1 dev tun0"],
+    timeline: [
+      told(3731, "starting", "Culvert 0.1.0, /etc/culvert/client.ovpn"),
+      told(3730, "kill_switch_on", "the kill switch is on: nothing leaves the pod but through the tunnel"),
+      told(3730, "device_ready", "tun device tun0 is open"),
+      told(3729, "connecting", "connecting to udp://192.0.2.1:1194"),
+      told(3725, "connected", "connected: AES-256-GCM, TLSv1.3 TLS_AES_256_GCM_SHA384, 10.8.0.6/24"),
+      told(600, "network_note", "the server said: <img src=x onerror=alert(1)>"),
+      told(125, "renegotiated", "new data key 1: AES-256-GCM, TLSv1.3 TLS_AES_256_GCM_SHA384"),
+    ],
+  }
+  const counters = () => {
+    const seconds = (Date.now() - begin) / 1000
+    return {
+      tunReadBytes: 81_000_000 + 150_000 * seconds,
+      tunWriteBytes: 1_240_000_000 + 2_400_000 * seconds,
+      heartbeat: 0,
+      lastReceive: 1,
+      "drop:replay": 12,
+      "drop:authentication": 1,
+      "drop:short": 0,
+    }
+  }
+  return {
+    sources: { status: () => status, counters, now: () => 200, listen: () => Effect.void },
+    change: (change) => {
+      status = { ...status, ...change }
+    },
+  }
+}
