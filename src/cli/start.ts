@@ -50,7 +50,7 @@ const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
     Effect.provide(
       Layer.mergeAll(
         StatusRef.layer,
-        DataPlane.layer,
+        DataPlane.layer(settings.disableOffloads),
         Layer.succeed(Credentials, credentialsFrom({ file: settings.authUserPass, directory: settings.credentials })),
       ),
     ),
@@ -83,6 +83,7 @@ function settingFlags() {
     dnsMode: flag("dnsMode"),
     dns: flag("dns"),
     clusterDomains: flag("clusterDomains"),
+    disableOffloads: flag("disableOffloads"),
   } satisfies Record<SettingName, unknown>
 }
 

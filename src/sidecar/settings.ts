@@ -73,6 +73,12 @@ export const table = {
     "Domains that the pod's own resolvers answer, beside the search list of /etc/resolv.conf.",
     listOf(domain),
   ),
+  disableOffloads: row(
+    "disable-offloads",
+    "",
+    "Work that is not left to the kernel in large pieces: `tso`, `uso`, `udp-segment`, `udp-gro`; each is given up by itself where it is refused.",
+    listOf(oneOf("tso", "uso", "udp-segment", "udp-gro")),
+  ),
 } as const
 
 export type SettingName = keyof typeof table

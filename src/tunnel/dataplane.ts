@@ -1,7 +1,7 @@
 /** The data plane as an Effect service: one `Link` per transport, its events in a queue, its end in the scope. */
 import { Context, Data, Deferred, Effect, Exit, Layer, Queue, type Scope } from "effect"
 import type { Command, CounterName, Event } from "../dataplane/index.ts"
-import { startDataPlane } from "../dataplane/index.ts"
+import { type OffloadName, startDataPlane } from "../dataplane/index.ts"
 import { monotonicMilliseconds, openTcpSocket, openUdpSocket, SystemError } from "../linux/index.ts"
 import type { DataKey } from "../protocol/index.ts"
 import { DataPlaneCrashed } from "./errors.ts"
@@ -46,103 +46,115 @@ export class DataPlane extends Context.Service<
     readonly lost: Effect.Effect<never, DataPlaneCrashed>
   }
 >()("culvert/tunnel/DataPlane") {
-  static readonly layer = Layer.effect(
-    DataPlane,
-    Effect.gen(function* () {
-      const lost = yield* Deferred.make<never, DataPlaneCrashed>()
-      const links = new Map<number, Queue.Queue<LinkEvent>>()
-      const barriers = new Map<number, Deferred.Deferred<void>>()
-      let generation = 0
-      let barrier = 0
+  static readonly layer = (disabledOffloads: ReadonlyArray<OffloadName> = []) =>
+    Layer.effect(
+      DataPlane,
+      Effect.gen(function* () {
+        const notes = yield* Queue.unbounded<Extract<Event, { readonly type: "offload" }>>()
+        const lost = yield* Deferred.make<never, DataPlaneCrashed>()
+        const links = new Map<number, Queue.Queue<LinkEvent>>()
+        const barriers = new Map<number, Deferred.Deferred<void>>()
+        let generation = 0
+        let barrier = 0
 
-      const onEvent = (event: Event) => {
-        if ("generation" in event) {
-          const queue = links.get(event.generation)
-          if (queue !== undefined) Queue.offerUnsafe(queue, event)
-        } else if (event.type === "pong") {
-          const waiting = barriers.get(event.number)
-          barriers.delete(event.number)
-          if (waiting !== undefined) Deferred.doneUnsafe(waiting, Exit.void)
-        } else if (event.type === "tunFailed") {
-          Deferred.doneUnsafe(lost, Exit.fail(new DataPlaneCrashed({ message: `tun device: ${event.message}` })))
+        const onEvent = (event: Event) => {
+          if ("generation" in event) {
+            const queue = links.get(event.generation)
+            if (queue !== undefined) Queue.offerUnsafe(queue, event)
+          } else if (event.type === "pong") {
+            const waiting = barriers.get(event.number)
+            barriers.delete(event.number)
+            if (waiting !== undefined) Deferred.doneUnsafe(waiting, Exit.void)
+          } else if (event.type === "tunFailed") {
+            Deferred.doneUnsafe(lost, Exit.fail(new DataPlaneCrashed({ message: `tun device: ${event.message}` })))
+          } else if (event.type === "offload") Queue.offerUnsafe(notes, event)
         }
-      }
-      const plane = yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          startDataPlane({
-            onEvent,
-            onCrash: (message) =>
-              Deferred.doneUnsafe(lost, Exit.fail(new DataPlaneCrashed({ message: `data plane worker: ${message}` }))),
-          }),
-        ),
-        (plane) => Effect.promise(() => plane.stop()).pipe(Effect.timeoutOption("500 millis")),
-      )
-      const send = (command: Command) => plane.send(command)
-      const flush = Effect.gen(function* () {
-        const number = ++barrier
-        const waiting = yield* Deferred.make<void>()
-        barriers.set(number, waiting)
-        send({ type: "sync", number })
-        yield* Deferred.await(waiting)
-      }).pipe(Effect.timeoutOption("500 millis"), Effect.asVoid)
-
-      return DataPlane.of({
-        open: Effect.fnUntraced(function* (endpoint) {
-          const number = ++generation
-          const events = yield* Queue.unbounded<LinkEvent>()
-          yield* Effect.acquireRelease(
-            Effect.try({
-              try: () => {
-                links.set(number, events)
-                send({
-                  type: "attachTransport",
-                  generation: number,
-                  fd: openSocket(endpoint),
-                  transport: endpoint.transport,
-                })
-              },
-              catch: (error) => {
-                links.delete(number)
-                return new TransportError({ message: error instanceof SystemError ? error.message : String(error) })
-              },
+        const plane = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            startDataPlane({
+              disabledOffloads,
+              onEvent,
+              onCrash: (message) =>
+                Deferred.doneUnsafe(
+                  lost,
+                  Exit.fail(new DataPlaneCrashed({ message: `data plane worker: ${message}` })),
+                ),
             }),
-            () =>
-              Effect.sync(() => {
-                links.delete(number)
-                send({ type: "detachTransport", generation: number })
-              }),
-          )
-          const link: Link = {
-            events,
-            transmit: (packet) => send({ type: "transmit", generation: number, packet }),
-            installKey: (key, replayWindow) => send({ type: "installKey", generation: number, key, replayWindow }),
-            useKey: (keyId) => send({ type: "useKey", generation: number, keyId }),
-            retireKey: (keyId) => send({ type: "retireKey", generation: number, keyId }),
-            ping: () => send({ type: "ping", generation: number }),
-            occExit: () => send({ type: "occExit", generation: number }),
-          }
-          return link
-        }),
-        attachTun: (fd) =>
-          Effect.acquireRelease(
-            Effect.sync(() => send({ type: "attachTun", fd })),
-            // The descriptor is closed by its owner next: the worker must have let go of it.
-            () =>
-              Effect.andThen(
-                Effect.sync(() => send({ type: "detachTun" })),
-                flush,
-              ),
           ),
-        clampMss: (mss) => send({ type: "clampMss", ...mss }),
-        counter: (name) => plane.counters.read(name),
-        counters: () => plane.counters.all(),
-        now: monotonicMilliseconds,
-        flush,
-        lost: Deferred.await(lost),
-      })
-    }),
-  )
+          (plane) => Effect.promise(() => plane.stop()).pipe(Effect.timeoutOption("500 millis")),
+        )
+        yield* Queue.take(notes).pipe(Effect.flatMap(tellOffload), Effect.forever, Effect.forkScoped)
+        const send = (command: Command) => plane.send(command)
+        const flush = Effect.gen(function* () {
+          const number = ++barrier
+          const waiting = yield* Deferred.make<void>()
+          barriers.set(number, waiting)
+          send({ type: "sync", number })
+          yield* Deferred.await(waiting)
+        }).pipe(Effect.timeoutOption("500 millis"), Effect.asVoid)
+
+        return DataPlane.of({
+          open: Effect.fnUntraced(function* (endpoint) {
+            const number = ++generation
+            const events = yield* Queue.unbounded<LinkEvent>()
+            yield* Effect.acquireRelease(
+              Effect.try({
+                try: () => {
+                  links.set(number, events)
+                  send({
+                    type: "attachTransport",
+                    generation: number,
+                    fd: openSocket(endpoint),
+                    transport: endpoint.transport,
+                  })
+                },
+                catch: (error) => {
+                  links.delete(number)
+                  return new TransportError({ message: error instanceof SystemError ? error.message : String(error) })
+                },
+              }),
+              () =>
+                Effect.sync(() => {
+                  links.delete(number)
+                  send({ type: "detachTransport", generation: number })
+                }),
+            )
+            const link: Link = {
+              events,
+              transmit: (packet) => send({ type: "transmit", generation: number, packet }),
+              installKey: (key, replayWindow) => send({ type: "installKey", generation: number, key, replayWindow }),
+              useKey: (keyId) => send({ type: "useKey", generation: number, keyId }),
+              retireKey: (keyId) => send({ type: "retireKey", generation: number, keyId }),
+              ping: () => send({ type: "ping", generation: number }),
+              occExit: () => send({ type: "occExit", generation: number }),
+            }
+            return link
+          }),
+          attachTun: (fd) =>
+            Effect.acquireRelease(
+              Effect.sync(() => send({ type: "attachTun", fd })),
+              // The descriptor is closed by its owner next: the worker must have let go of it.
+              () =>
+                Effect.andThen(
+                  Effect.sync(() => send({ type: "detachTun" })),
+                  flush,
+                ),
+            ),
+          clampMss: (mss) => send({ type: "clampMss", ...mss }),
+          counter: (name) => plane.counters.read(name),
+          counters: () => plane.counters.all(),
+          now: monotonicMilliseconds,
+          flush,
+          lost: Deferred.await(lost),
+        })
+      }),
+    )
 }
+
+const tellOffload = ({ name, isOn, reason }: Extract<Event, { readonly type: "offload" }>) =>
+  Effect.logInfo(`offload ${name}: ${isOn ? "on" : `off (${reason})`}`).pipe(
+    Effect.annotateLogs({ event: "offload", offload: name, on: isOn }),
+  )
 
 const openSocket = (endpoint: Endpoint): number => {
   const options = {
