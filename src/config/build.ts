@@ -5,6 +5,7 @@
 import { Contents, type ReadFile } from "./content.ts"
 import { type Diagnostics, quote } from "./diagnostic.ts"
 import { credentialsOf, identityOf, requireProof } from "./identity.ts"
+import { type Inspection, inspectIdentity, inspectTrust } from "./inspection.ts"
 import { authOf, compressionOf, dataCiphersOf, fallbackOf, staticCipherOf, tlsOf } from "./negotiation.ts"
 import { keepaliveOptions, networkOptions } from "./options.ts"
 import type { Profile, StaticKeyProfile, TlsProfile } from "./profile.ts"
@@ -18,7 +19,7 @@ import { requireTrust, trustOf } from "./trust.ts"
  */
 export const buildProfile = (
   given: Settings,
-  read: ReadFile,
+  { read, inspection }: { readonly read: ReadFile; readonly inspection?: Inspection },
   complete: boolean,
   report: Diagnostics,
 ): Profile | undefined => {
@@ -28,6 +29,10 @@ export const buildProfile = (
   const own = settings.has("secret")
     ? staticKeyOf(settings, contents, report)
     : tlsProfileOf(settings, contents, complete, report)
+  if (inspection !== undefined && own?.mode === "tls") {
+    inspectTrust(inspection, own.trust, settings, report)
+    inspectIdentity(inspection, own.identity, settings, report)
+  }
   return common && own && { ...common, ...own }
 }
 

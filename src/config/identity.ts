@@ -2,6 +2,7 @@
 import * as Redacted from "effect/Redacted"
 import type { Contents } from "./content.ts"
 import type { Diagnostics } from "./diagnostic.ts"
+import { whereToPutIt } from "./inspection.ts"
 import type { Credentials, Identity } from "./profile.ts"
 import type { Settings } from "./settings.ts"
 
@@ -20,11 +21,7 @@ export const identityOf = (settings: Settings, contents: Contents, report: Diagn
   if (extra !== undefined && !settings.mentions("cert") && !settings.mentions("pkcs12"))
     report.warning(extra, `"extra-certs" has no effect without "cert"`)
   if (key !== undefined && privateKey?.encrypted && passphrase === undefined) {
-    report.info(
-      key,
-      "the private key is encrypted: its passphrase is needed at start",
-      "or decrypt it: openssl pkey -in FILE -out NEW",
-    )
+    report.info(key, "the private key is encrypted: its passphrase is needed at start", whereToPutIt)
   }
   if (bytes !== undefined) return { _tag: "Pkcs12", bytes, chain, passphrase }
   if (certificate === undefined || privateKey === undefined) return undefined

@@ -4,6 +4,7 @@
  */
 export type { FileNeed, ReadFile } from "./content.ts"
 export { type Diagnostic, formatDiagnostic } from "./diagnostic.ts"
+export type { CertificateFacts, Inspection, KeyMaterial } from "./inspection.ts"
 export { needs, type Parsed, type ParseOptions, parse } from "./parse.ts"
 export { print } from "./print.ts"
 export * from "./profile.ts"

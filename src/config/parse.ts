@@ -4,6 +4,7 @@ import { buildProfile } from "./build.ts"
 import type { FileNeed, ReadFile } from "./content.ts"
 import { type Diagnostic, Diagnostics } from "./diagnostic.ts"
 import { isDirective, rowOf } from "./directives.ts"
+import type { Inspection } from "./inspection.ts"
 import { lex } from "./lexer.ts"
 import type { Profile } from "./profile.ts"
 import { readSettings } from "./reader.ts"
@@ -24,6 +25,8 @@ export interface ParseOptions {
    * program that has its own use for the profile takes them: "accept".
    */
   readonly pending?: "refuse" | "accept"
+  /** With it certificates and keys are decoded, matched and compared with the clock; without it only their form is checked. */
+  readonly inspection?: Inspection
 }
 
 /** A failure holds every diagnostic of the file (warnings and infos too), at least one of them an error. */
@@ -33,7 +36,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Parsed
   for (const error of lexed.errors) report.error(error, error.message, error.hint)
   const settings = readSettings(lexed.statements, "file", report)
   const complete = !lexed.unclosed && !report.isFull
-  const profile = buildProfile(settings, options.read, complete, report)
+  const profile = buildProfile(settings, options, complete, report)
   const diagnostics = report.sorted(sourcesOf(text))
   return profile === undefined || report.hasErrors
     ? Result.fail(diagnostics)

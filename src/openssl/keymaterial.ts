@@ -1,0 +1,13 @@
+/** What the certificates of a configuration say: for checks before anything is connected. */
+import { decodeCertificate, type PeerCertificate } from "./certificate.ts"
+import { freeCertificates, readCertificates } from "./pem.ts"
+
+/** The certificates of a PEM text, in its order. Throws `OpenSslError` when one cannot be read, or there is none. */
+export function describeCertificates(pem: string): ReadonlyArray<PeerCertificate> {
+  const certificates = readCertificates(pem, "the certificates")
+  try {
+    return certificates.map((x509) => decodeCertificate(x509))
+  } finally {
+    freeCertificates(certificates)
+  }
+}
