@@ -4,7 +4,7 @@
  */
 import { CString, type Pointer, read } from "bun:ffi"
 import { libcrypto, required } from "./library.ts"
-import { allocate } from "./memory.ts"
+import { allocate, cString } from "./memory.ts"
 
 /** The group of checks that refused a certificate. */
 export type PeerCheck = "chain" | "validity" | "purpose" | "name" | "fingerprint" | "certificate"
@@ -28,6 +28,8 @@ export interface PeerCertificate {
   readonly sha256: string
   /** Decimal. */
   readonly serial: string
+  /** The rest of the verified chain, the certificate that signed this one first; empty where no chain was verified. */
+  readonly issuers: ReadonlyArray<{ readonly sha1: string; readonly sha256: string; readonly serial: string }>
 }
 
 /** Borrows `x509`. */
@@ -43,9 +45,32 @@ export function decodeCertificate(x509: number): PeerCertificate {
     netscapeCertType: netscapeCertType(x509),
     notBefore: unixSeconds(libcrypto.X509_get0_notBefore(x509) ?? 0) ?? Number.POSITIVE_INFINITY,
     notAfter: unixSeconds(libcrypto.X509_get0_notAfter(x509) ?? 0) ?? Number.NEGATIVE_INFINITY,
-    sha256: fingerprint(x509),
+    sha256: fingerprint(x509, "SHA256"),
     serial: decimalSerial(x509),
+    issuers: [],
   }
+}
+
+/** With what is known of the verified chain above it. Borrows all of them. */
+export function decodePeer(x509: number, issuers: ReadonlyArray<number>): PeerCertificate {
+  return {
+    ...decodeCertificate(x509),
+    issuers: issuers.map((issuer) => ({
+      sha1: fingerprint(issuer, "SHA1"),
+      sha256: fingerprint(issuer, "SHA256"),
+      serial: decimalSerial(issuer),
+    })),
+  }
+}
+
+/** The dotted form of an object that OpenSSL knows by this name, or of a dotted one; undefined for others. */
+export function dottedOid(name: string): string | undefined {
+  const object = libcrypto.OBJ_txt2obj(cString(name).address, 0)
+  libcrypto.ERR_clear_error()
+  if (!object) return undefined
+  const length = libcrypto.OBJ_obj2txt(scratch.address, scratch.bytes.length, object, 1)
+  libcrypto.ASN1_OBJECT_free(object)
+  return length > 0 && length < scratch.bytes.length ? text(scratch.bytes.subarray(0, length)) : undefined
 }
 
 /** The subject alone, for messages. Borrows `x509`. */
@@ -105,9 +130,10 @@ function unixSeconds(time: number): number | undefined {
   return readable ? difference[0]! * 86_400 + difference[1]! : undefined
 }
 
-function fingerprint(x509: number): string {
-  libcrypto.X509_digest(x509, libcrypto.EVP_sha256() ?? 0, scratch.address, scratch.address + 32)
-  return scratch.bytes.subarray(0, 32).toHex()
+function fingerprint(x509: number, digest: "SHA1" | "SHA256"): string {
+  const [type, length] = digest === "SHA1" ? [libcrypto.EVP_sha1(), 20] : [libcrypto.EVP_sha256(), 32]
+  libcrypto.X509_digest(x509, type ?? 0, scratch.address, scratch.address + 64)
+  return scratch.bytes.subarray(0, length).toHex()
 }
 
 function decimalSerial(x509: number): string {

@@ -5,6 +5,7 @@
  * system's own list of authorities is never consulted.
  */
 import type { PeerCertificate, PeerCheck } from "./certificate.ts"
+import { RevocationLists } from "./crl.ts"
 import { check, libcrypto, libssl, OpenSslError, opensslError, required } from "./library.ts"
 import { cString } from "./memory.ts"
 import { freeCertificates, readCertificates, readPrivateKey } from "./pem.ts"
@@ -32,6 +33,8 @@ export interface TlsOptions {
   readonly certProfile: "insecure" | "legacy" | "preferred" | "suiteb"
   /** Runs once a connection on the peer's certificate, after the chain was found good; undefined accepts. */
   readonly verify: (peer: PeerCertificate) => { readonly check: PeerCheck; readonly message: string } | undefined
+  /** PEM: certificates on these lists are refused, and without a list of its authority the peer's is. */
+  readonly revocations?: string | undefined
   /** Server role: a client without a certificate that `ca` vouches for is refused. */
   readonly requirePeer?: boolean | undefined
   /** Unix seconds at which certificates are judged, instead of now. */
@@ -42,23 +45,29 @@ export class TlsContext {
   /** SSL_CTX; connections hold references of their own. */
   #context: number
   readonly #options: TlsOptions
+  readonly #revocations: RevocationLists | undefined
 
-  private constructor(context: number, options: TlsOptions) {
+  private constructor(context: number, options: TlsOptions, revocations: RevocationLists | undefined) {
     this.#context = context
     this.#options = options
+    this.#revocations = revocations
   }
 
   /** Throws `OpenSslError` that names the option at fault. */
   static create(options: TlsOptions): TlsContext {
     libcrypto.ERR_clear_error()
     const context = required(libssl.SSL_CTX_new(libssl.TLS_method() ?? 0), "making a TLS context")
+    let revocations: RevocationLists | undefined
     try {
+      if (options.revocations !== undefined) revocations = RevocationLists.read(options.revocations)
+      if (options.ca !== undefined) revocations?.apply(context)
       setProtocol(context, options)
       setCiphers(context, options)
       setTrust(context, options)
       setIdentity(context, options)
-      return new TlsContext(context, options)
+      return new TlsContext(context, options, revocations)
     } catch (error) {
+      revocations?.free()
       libssl.SSL_CTX_free(context)
       throw error
     }
@@ -67,7 +76,7 @@ export class TlsContext {
   /** Starts a handshake as client; `pull` has the ClientHello. */
   connect(): TlsConnection {
     const verifyMode = this.#options.ca === undefined ? SSL_VERIFY_NONE : SSL_VERIFY_PEER
-    return new TlsConnection(this.#live(), "client", verifyMode, this.#options.verify)
+    return new TlsConnection(this.#live(), "client", verifyMode, this.#options.verify, this.#revocations)
   }
 
   /** Waits for a client's handshake. */
@@ -80,6 +89,7 @@ export class TlsContext {
   free(): void {
     libssl.SSL_CTX_free(this.#context)
     this.#context = 0
+    this.#revocations?.free()
   }
 
   [Symbol.dispose](): void {

@@ -70,7 +70,8 @@ export function checkKeyPair(certificatePem: string, keyPem: string, passphrase?
   }
 }
 
-function withBio<A>(pem: string, use: (bio: number) => A): A {
+/** A read-only memory BIO over the text, for the time of the call. */
+export function withBio<A>(pem: string, use: (bio: number) => A): A {
   const encoded = new TextEncoder().encode(pem)
   const slot: Slot = allocate(encoded.length)
   slot.bytes.set(encoded)

@@ -5,8 +5,9 @@
  * is known, was accepted. So a refused server never sees our certificate or Finished: that flight, which OpenSSL writes
  * in the same step in which it reads the server's, is thrown away and an alert takes its place.
  */
-import { decodeCertificate, type PeerCertificate, type PeerCheck } from "./certificate.ts"
+import { decodePeer, type PeerCertificate, type PeerCheck } from "./certificate.ts"
 import { describeChainFailure } from "./chain.ts"
+import type { RevocationLists } from "./crl.ts"
 import { libcrypto, libssl, OpenSslError, opensslError, type QueuedError, required, takeErrors } from "./library.ts"
 import { allocate, cString, gathered } from "./memory.ts"
 
@@ -31,6 +32,7 @@ export class TlsConnection {
   #output: Array<Uint8Array> = []
   #peer: PeerCertificate | undefined
   #closing = false
+  readonly #revocations: RevocationLists | undefined
   readonly #role: "client" | "server"
   readonly #verify: (peer: PeerCertificate) => { readonly check: PeerCheck; readonly message: string } | undefined
 
@@ -40,7 +42,9 @@ export class TlsConnection {
     role: "client" | "server",
     verifyMode: number,
     verify: (peer: PeerCertificate) => { readonly check: PeerCheck; readonly message: string } | undefined,
+    revocations?: RevocationLists,
   ) {
+    this.#revocations = revocations
     libcrypto.ERR_clear_error()
     this.#role = role
     this.#verify = verify
@@ -179,10 +183,21 @@ export class TlsConnection {
       const anonymous = complete && this.#role === "client"
       return anonymous ? { check: "certificate", message: "the server has no certificate" } : undefined
     }
-    const peer = decodeCertificate(x509)
-    const refusal = this.#verify(peer)
+    const chain = this.#verifiedChain()
+    const peer = decodePeer(x509, chain.slice(1))
+    const revoked = this.#revocations?.hasAnyOf([x509, ...chain]) === true
+    const refusal = revoked
+      ? ({ check: "chain", message: "crl-verify: the certificate, or one above it, is revoked" } as const)
+      : this.#verify(peer)
     if (refusal === undefined) this.#peer = peer
     return refusal
+  }
+
+  /** X509 pointers that the connection owns, the peer's own first; empty where no chain is verified. */
+  #verifiedChain(): ReadonlyArray<number> {
+    const chain = libssl.SSL_get0_verified_chain(this.#ssl)
+    const length = chain ? libcrypto.OPENSSL_sk_num(chain) : 0
+    return Array.from({ length }, (_, index) => libcrypto.OPENSSL_sk_value(chain ?? 0, index) ?? 0)
   }
 
   #opened(): TlsState {

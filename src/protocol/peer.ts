@@ -1,6 +1,6 @@
 /**
  * Whether a certificate is the server's that the file asks for. The chain and the dates are OpenSSL's to check; this is the
- * rest: `peer-fingerprint`, `remote-cert-tls`, `verify-x509-name`.
+ * rest: `peer-fingerprint`, `verify-hash`, `remote-cert-tls`, `-ku` and `-eku`, `ns-cert-type`, `verify-x509-name`.
  */
 import type { ServerTrust } from "../config/profile.ts"
 import type { PeerCertificate, PeerCheck } from "./ports.ts"
@@ -11,9 +11,15 @@ export interface PeerRefusal {
   readonly message: string
 }
 
-/** Undefined: accepted. */
+/** Undefined: accepted. `trust.remoteCertEku` is dotted here. */
 export const verifyPeer = (trust: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined =>
-  verifyFingerprint(trust, peer) ?? verifyPurpose(trust, peer) ?? verifyName(trust, peer)
+  verifyFingerprint(trust, peer) ??
+  verifyIssuer(trust, peer) ??
+  verifyPurpose(trust, peer) ??
+  verifyUsage(trust, peer) ??
+  verifyExtendedUsage(trust, peer) ??
+  verifyNetscapeType(trust, peer) ??
+  verifyName(trust, peer)
 
 const verifyFingerprint = ({ fingerprints }: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined => {
   if (fingerprints.length === 0 || fingerprints.includes(peer.sha256)) return undefined
@@ -36,6 +42,47 @@ const verifyPurpose = ({ remoteCertTls }: ServerTrust, peer: PeerCertificate): P
   return refuse(`expected extended key usage ${name} (${oid}), the certificate has ${peer.extendedKeyUsage.join(", ")}`)
 }
 
+const verifyIssuer = ({ issuerFingerprints }: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined => {
+  if (issuerFingerprints === undefined) return undefined
+  const { digest, values } = issuerFingerprints
+  const actual = peer.issuers[0]?.[digest === "SHA1" ? "sha1" : "sha256"]
+  if (actual !== undefined && values.includes(actual)) return undefined
+  const expected = values.length === 1 ? values[0] : `one of ${values.length} listed`
+  const has = actual === undefined ? "there is no such certificate" : `it has ${actual}`
+  return { check: "fingerprint", message: `verify-hash: expected ${expected} of the signing certificate, ${has}` }
+}
+
+const verifyUsage = ({ remoteCertKu }: ServerTrust, { keyUsage }: PeerCertificate): PeerRefusal | undefined => {
+  if (remoteCertKu === undefined) return undefined
+  const expected = remoteCertKu.map((bits) => `0x${bits.toString(16)}`).join(" or ")
+  if (keyUsage === undefined)
+    return { check: "purpose", message: "remote-cert-ku: the certificate has no key usage extension" }
+  if (remoteCertKu.length === 0 || remoteCertKu.some((bits) => (keyUsage & bits) === bits)) return undefined
+  return {
+    check: "purpose",
+    message: `remote-cert-ku: expected all bits of ${expected}, the certificate has 0x${keyUsage.toString(16)}`,
+  }
+}
+
+const verifyExtendedUsage = ({ remoteCertEku }: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined => {
+  if (remoteCertEku === undefined || peer.extendedKeyUsage?.includes(remoteCertEku)) return undefined
+  const has = peer.extendedKeyUsage?.join(", ") ?? "none"
+  return { check: "purpose", message: `remote-cert-eku: expected ${remoteCertEku}, the certificate has ${has}` }
+}
+
+/**
+ * OpenVPN asks OpenSSL whether the certificate may be this role's: no extension may contradict it, where there is one. Here
+ * at least one has to be there as well, otherwise every certificate of the authority would do.
+ */
+const verifyNetscapeType = ({ nsCertType }: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined => {
+  if (nsCertType === undefined) return undefined
+  const { oid, netscapeBit } = roles[nsCertType]
+  const { netscapeCertType: type, extendedKeyUsage: usages } = peer
+  const contradicted = (type !== undefined && (type & netscapeBit) === 0) || usages?.includes(oid) === false
+  if (!contradicted && (type !== undefined || usages !== undefined)) return undefined
+  return { check: "purpose", message: `ns-cert-type ${nsCertType}: the certificate is not made for that role` }
+}
+
 const verifyName = ({ verifyX509Name }: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined => {
   if (verifyX509Name === undefined) return undefined
   const { form, value } = verifyX509Name
@@ -52,6 +99,6 @@ const nameMatches = (form: "subject" | "name" | "name-prefix", expected: string,
 const sanitized = (name: string): string => name.replace(/[\x00-\x1f\x7f]/g, "_").replace(/^-/, "_")
 
 const roles = {
-  server: { name: "serverAuth", oid: "1.3.6.1.5.5.7.3.1" },
-  client: { name: "clientAuth", oid: "1.3.6.1.5.5.7.3.2" },
+  server: { name: "serverAuth", oid: "1.3.6.1.5.5.7.3.1", netscapeBit: 0x40 },
+  client: { name: "clientAuth", oid: "1.3.6.1.5.5.7.3.2", netscapeBit: 0x80 },
 } as const

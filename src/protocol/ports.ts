@@ -87,4 +87,6 @@ export interface PeerCertificate {
   /** SHA-256 over the DER, lower-case hex without separators. */
   readonly sha256: string
   readonly serial: string
+  /** The rest of the verified chain, the certificate that signed this one first; empty where no chain was verified. */
+  readonly issuers: ReadonlyArray<{ readonly sha1: string; readonly sha256: string; readonly serial: string }>
 }

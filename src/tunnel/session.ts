@@ -1,8 +1,9 @@
 /** Wires a `Session` for one attempt: the TLS context with its trust, the credentials, the options of the file. */
+import { readdirSync } from "node:fs"
 import { Clock, Effect, Redacted } from "effect"
-import type { Profile, Remote, TlsProfile } from "../config/index.ts"
-import { crypto, OpenSslError, random, TlsContext } from "../openssl/index.ts"
-import { Session, verifyPeer } from "../protocol/index.ts"
+import type { Profile, Remote, ServerTrust, TlsProfile } from "../config/index.ts"
+import { crypto, dottedOid, OpenSslError, random, readPkcs12, TlsContext } from "../openssl/index.ts"
+import { type PeerCertificate, type PeerRefusal, Session, verifyPeer } from "../protocol/index.ts"
 import { version } from "../version.ts"
 import { Credentials } from "./credentials.ts"
 import { AttemptFailed } from "./errors.ts"
@@ -54,20 +55,17 @@ const unsupported = (message: string) =>
 const tlsContext = (profile: TlsProfile, passphrase: Redacted.Redacted<string> | undefined) =>
   Effect.try({
     try: () => {
-      const { identity } = profile
-      if (identity?._tag === "Pkcs12") throw new OpenSslError("PKCS#12 is not supported yet")
+      const { revoked } = profile.trust
       return TlsContext.create({
-        ca: profile.trust.ca,
-        certificate: identity?.certificate,
-        key: identity === undefined ? undefined : Redacted.value(identity.key),
-        ...(passphrase === undefined ? {} : { passphrase: Redacted.value(passphrase) }),
+        ...proofs(profile, passphrase),
+        ...(revoked?._tag === "List" ? { revocations: revoked.pem } : {}),
         minimum: profile.tls.minimum,
         ...(profile.tls.maximum === undefined ? {} : { maximum: profile.tls.maximum }),
         ...(profile.tls.ciphers === undefined ? {} : { ciphers: profile.tls.ciphers }),
         ...(profile.tls.ciphersuites === undefined ? {} : { ciphersuites: profile.tls.ciphersuites }),
         ...(profile.tls.groups === undefined ? {} : { groups: profile.tls.groups }),
         certProfile: profile.tls.certProfile,
-        verify: (peer) => verifyPeer(profile.trust, peer),
+        verify: verifier(profile.trust),
       })
     },
     catch: (error) =>
@@ -80,3 +78,39 @@ const tlsContext = (profile: TlsProfile, passphrase: Redacted.Redacted<string> |
         established: false,
       }),
   })
+
+/** Our certificate and key, and the authorities that we trust: those of a PKCS#12 file where there is no `ca`. */
+const proofs = ({ identity, trust }: TlsProfile, mounted: Redacted.Redacted<string> | undefined) => {
+  if (identity === undefined) return { ca: trust.ca, certificate: undefined, key: undefined }
+  const given = identity.passphrase ?? mounted
+  const passphrase = given && Redacted.value(given)
+  if (identity._tag === "Pem")
+    return { ca: trust.ca, certificate: identity.certificate, key: Redacted.value(identity.key), passphrase }
+  const { certificate, key, others } = readPkcs12(Redacted.value(identity.bytes), passphrase)
+  const chain = identity.chain ?? ""
+  if (trust.ca !== undefined) return { ca: trust.ca, certificate: certificate + others + chain, key }
+  if (others === "" && trust.fingerprints.length === 0)
+    throw new OpenSslError("pkcs12: there is no authority in it, and neither ca nor peer-fingerprint is given")
+  return { ca: others === "" ? undefined : others, certificate: certificate + chain, key }
+}
+
+const verifier = (trust: ServerTrust): ((peer: PeerCertificate) => PeerRefusal | undefined) => {
+  const remoteCertEku = trust.remoteCertEku && dottedOid(trust.remoteCertEku)
+  if (trust.remoteCertEku !== undefined && remoteCertEku === undefined)
+    throw new OpenSslError(`remote-cert-eku: "${trust.remoteCertEku}" is neither an OID nor a name that OpenSSL knows`)
+  return (peer) => verifyRevocation(trust, peer) ?? verifyPeer({ ...trust, remoteCertEku }, peer)
+}
+
+/** `crl-verify DIRECTORY dir`. A directory that cannot be read must not make a revoked certificate good. */
+const verifyRevocation = ({ revoked }: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined => {
+  if (revoked?._tag !== "Directory") return undefined
+  try {
+    const names = readdirSync(revoked.path)
+    const serials = [peer.serial, ...peer.issuers.map(({ serial }) => serial)]
+    if (!serials.some((serial) => names.includes(serial))) return undefined
+    return { check: "chain", message: "crl-verify: the certificate, or one above it, is revoked" }
+  } catch (error) {
+    const code = (error as { readonly code?: string }).code ?? "unreadable"
+    return { check: "chain", message: `crl-verify: reading ${revoked.path}: ${code}` }
+  }
+}

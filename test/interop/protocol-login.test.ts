@@ -115,7 +115,7 @@ testCulvert("a question while the login is pending is answered with the code", a
   await bench.carriesTraffic()
   expect(readFileSync(answers, "utf8").trim()).toBe("NDcxMQ==")
   expect(client.events("auth_pending")).toHaveLength(1)
-  expect(client.events("server-question")[0]!.message).toContain("The code, please")
+  expect(client.events("server_question")[0]!.message).toContain("The code, please")
 })
 
 testCulvert("a refusal for the time being is tried again as soon as the server allows", async () => {

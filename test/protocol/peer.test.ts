@@ -14,6 +14,7 @@ const certificate: PeerCertificate = {
   notAfter: 4_000_000_000,
   sha256: "ab".repeat(32),
   serial: "1",
+  issuers: [{ sha1: "cd".repeat(20), sha256: "cd".repeat(32), serial: "2" }],
 }
 const trust: ServerTrust = {
   ca: "PEM",

@@ -132,6 +132,7 @@ export interface ClientConfigurationOptions {
   readonly host?: string
   readonly port?: number
   readonly dataCiphers?: ReadonlyArray<DataCipher>
+  /** PEM; "none": the file has no line for it. */
   readonly ca?: string
   /** "none": only user and password. */
   readonly certificate?: Certificate | "none"
@@ -164,7 +165,7 @@ export function clientConfiguration(lab: Lab, server: ServerOptions, options: Cl
     "verb 4",
     ...wrappingLines(server.wrapping ?? { type: "plain" }, lab, "client"),
     ...(options.lines ?? []),
-    ...inline("ca", options.ca ?? lab.pki.ca),
+    ...(options.ca === "none" ? [] : inline("ca", options.ca ?? lab.pki.ca)),
     ...(certificate === "none" ? [] : [...inline("cert", certificate.certificate), ...inline("key", certificate.key)]),
     ...(user === undefined ? [] : inline("auth-user-pass", `${user.name}\n${user.password}`)),
     "",

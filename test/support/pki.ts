@@ -58,6 +58,13 @@ export class Authority {
     return readFile(this.certificateFile, "utf8")
   }
 
+  /** The revocation list (PEM) once these are revoked. */
+  async revoke(...certificates: ReadonlyArray<Certificate>): Promise<string> {
+    const command = ["openssl", "ca", "-batch", "-config", join(this.directory, "ca.cnf")]
+    for (const { certificateFile } of certificates) await succeed([...command, "-revoke", certificateFile])
+    return succeed([...command, "-gencrl", "-crldays", "30"])
+  }
+
   async issue(options: CertificateOptions): Promise<Certificate> {
     const file = (extension: string) => join(this.directory, "issued", `${options.name}.${extension}`)
     const [start, end] = validity(options.validity ?? "now")

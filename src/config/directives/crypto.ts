@@ -4,7 +4,6 @@ import {
   honoured,
   ignored,
   ignoredLoudly,
-  noEffectYet,
   notYet,
   type Row,
   refused,
@@ -19,7 +18,6 @@ const keyFile = { maximumBytes: 65536 }
 const direction = oneOf("0", "1")
 const version = oneOf("1.0", "1.1", "1.2", "1.3")
 const count = integer("count", 0, Number.MAX_SAFE_INTEGER)
-const useRemoteCertTls = "`remote-cert-tls server` checks key usage and extended key usage"
 const elsewhere = "keys outside of the file are not supported"
 const giveFiles = "give `cert` and `key`"
 
@@ -34,14 +32,12 @@ export const crypto = {
   "extra-certs": honoured({ takes: flag, content: certificateFile, doc: "Further certificates (PEM) of our chain." }),
   pkcs12: honoured({
     takes: flag,
-    pending: notYet("convert it: openssl pkcs12 -in FILE -nodes"),
     content: keyFile,
     conflicts: ["cert", "key"],
     doc: "Certificate, key and, without `ca`, the authority in one PKCS#12 file; in a block it is base64.",
   }),
   askpass: honoured({
     takes: flag,
-    pending: notYet("the file `key-passphrase` in the credentials directory holds it"),
     content: { maximumBytes: 16384, optional: true },
     secret: true,
     doc: "The passphrase of `key` or `pkcs12`: the first line of the file, else asked for when needed.",
@@ -89,14 +85,12 @@ export const crypto = {
   }),
   "verify-hash": honoured({
     takes: takes([fingerprint], [oneOf("SHA1", "SHA256")]),
-    pending: notYet("`peer-fingerprint` names the server's own certificate"),
     block: true,
     repeats: true,
     doc: "Fingerprint of the certificate that signed the server's, SHA-1 where nothing is said. A block holds one on each line, and any will do.",
   }),
   "crl-verify": honoured({
     takes: takes([], [oneOf("dir")]),
-    pending: notYet("leaving it out accepts revoked certificates"),
     content: { maximumBytes: 16777216 },
     doc: "A list of revoked certificates (PEM), or with `dir` a directory with a file for each, named by its serial number.",
   }),
@@ -106,17 +100,14 @@ export const crypto = {
   }),
   "remote-cert-ku": honoured({
     takes: takesMany([], hexBits),
-    pending: notYet(useRemoteCertTls),
     doc: "The server's certificate must have all key usages of one of these values; without a value, any.",
   }),
   "remote-cert-eku": honoured({
     takes: takes([text("oid")]),
-    pending: notYet(useRemoteCertTls),
     doc: "The server's certificate must have this extended key usage.",
   }),
   "ns-cert-type": honoured({
     takes: takes([oneOf("server", "client")]),
-    pending: notYet(useRemoteCertTls),
     doc: "The server's certificate must have this Netscape type; obsolete, `remote-cert-tls` is its successor.",
   }),
   "verify-x509-name": honoured({
@@ -250,7 +241,6 @@ export const crypto = {
   "comp-noadapt": ignored("nothing is compressed", "Compress every packet."),
   "allow-compression": honoured({
     takes: takes([oneOf("no", "asym", "yes")]),
-    pending: noEffectYet("compressed packets are not taken", false),
     otherwise: "no",
     doc: "Whether compressed packets are taken; what is sent is never compressed.",
   }),
