@@ -10,6 +10,7 @@ import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
 import { check } from "./cli/check.ts"
 import { firewall } from "./cli/firewall.ts"
+import { inject } from "./cli/inject.ts"
 import { health, status } from "./cli/observe.ts"
 import { start } from "./cli/start.ts"
 import { version } from "./version.ts"
@@ -28,7 +29,7 @@ const spoken = new Set(["InvalidConfiguration", "SettingsError", "CheckFailed", 
 
 Command.make("culvert").pipe(
   Command.withDescription("An OpenVPN-compatible VPN client that runs as a sidecar"),
-  Command.withSubcommands([start, check, status, health, firewall]),
+  Command.withSubcommands([start, check, status, health, firewall, inject]),
   Command.run({ version }),
   // `start` has logged its own end with the other log lines; the short commands speak on stderr.
   Effect.tapError((error) =>

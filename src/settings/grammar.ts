@@ -67,3 +67,11 @@ export const inbound = (value: string): Result.Result<Inbound, string> => {
     ? Result.fail("must be tcp:PORT, udp:PORT, icmp or all")
     : Result.succeed({ protocol: match[1] as "tcp" | "udp", port })
 }
+
+/** A whole number within bounds, both included. */
+export const integer =
+  (minimum: number, maximum: number) =>
+  (value: string): Result.Result<number, string> =>
+    /^\d{1,15}$/.test(value) && Number(value) >= minimum && Number(value) <= maximum
+      ? Result.succeed(Number(value))
+      : Result.fail(`must be a whole number from ${minimum} to ${maximum}`)

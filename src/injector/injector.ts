@@ -1,0 +1,54 @@
+/** The admission webhook as one program: certificate, servers, and what keeps them fresh. */
+import { Effect, SubscriptionRef } from "effect"
+import { version } from "../version.ts"
+import { ownAuthority } from "./authority.ts"
+import { fromFiles, InjectorError } from "./certificates.ts"
+import { type KubeAccess, kubeApi } from "./kubeapi.ts"
+import { makeMetrics } from "./metrics.ts"
+import { namespaceLabels } from "./namespaces.ts"
+import { servePlain, serveTls } from "./server.ts"
+import type { InjectorSettings } from "./settings.ts"
+import type { Defaults } from "./sidecar.ts"
+import { mutate } from "./webhook.ts"
+import { readPair } from "./x509.ts"
+
+/** Serves until it is interrupted. `cluster` undefined: no API server can be asked. */
+export const run = (settings: InjectorSettings, defaults: Defaults, cluster: KubeAccess | undefined) =>
+  Effect.gen(function* () {
+    const api = cluster === undefined ? undefined : kubeApi(cluster)
+    const source = yield* settings.authority === "files"
+      ? fromFiles({ certificate: settings.certificate, key: settings.key }, "10 seconds")
+      : api === undefined
+        ? Effect.fail(
+            new InjectorError({ message: "--authority own works in a cluster only: no service account here" }),
+          )
+        : ownAuthority(api, { ...settings, secret: settings.authoritySecret })
+    const metrics = makeMetrics(() => (readPair(SubscriptionRef.getUnsafe(source.current))?.notAfter ?? 0) / 1000)
+    const options = {
+      defaults,
+      metrics,
+      labels: api === undefined ? () => Effect.undefined : namespaceLabels(api),
+    }
+    const context = yield* Effect.context<never>()
+    const runPromise = Effect.runPromiseWith(context)
+    const https = yield* serveTls(settings.listen, source.current, (request) => {
+      const { pathname } = new URL(request.url)
+      return pathname === "/mutate"
+        ? runPromise(mutate(request, options))
+        : Promise.resolve(pathname === "/healthz" ? new Response("ok\n") : new Response("not found\n", { status: 404 }))
+    })
+    const http = settings.http === "off" ? undefined : yield* servePlain(settings.http, source.current, metrics)
+    yield* Effect.logInfo(`Culvert injector ${version}`).pipe(
+      Effect.annotateLogs({
+        event: "starting",
+        version,
+        image: defaults.image,
+        authority: settings.authority,
+        listen: `[${settings.listen.hostname}]:${https.port}`,
+        http: settings.http === "off" ? "off" : `[${settings.http.hostname}]:${http?.port}`,
+        tun: defaults.tun.kind === "resource" ? defaults.tun.name : defaults.tun.kind,
+        clusterNetworks: settings.bypass,
+      }),
+    )
+    return yield* Effect.raceAllFirst([https.run, source.watch])
+  }).pipe(Effect.scoped)
