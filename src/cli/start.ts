@@ -2,7 +2,16 @@
 import { Effect, Layer, Option, SubscriptionRef } from "effect"
 import { Command, Flag } from "effect/cli"
 import { formatDiagnostic } from "../config/index.ts"
-import { levelOfVerb, logLayer, readSettings, type SettingName, type Settings, serve, table } from "../sidecar/index.ts"
+import {
+  levelOfVerb,
+  logLayer,
+  readSettings,
+  type SettingName,
+  type Settings,
+  serve,
+  summary,
+  table,
+} from "../sidecar/index.ts"
 import { Credentials, credentialsFrom, DataPlane, readPod, run, StatusRef } from "../tunnel/index.ts"
 import { version } from "../version.ts"
 import { type Loaded, loadProfile } from "./profile.ts"
@@ -28,6 +37,9 @@ const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
         remotes: profile.remotes.map((remote) => `${remote.transport}://${remote.host}:${remote.port}`),
         http: settings.http === "off" ? "off" : `[${settings.http.hostname}]:${settings.http.port}`,
       },
+    })
+    yield* status.event("settings", "settings and configuration in force", {
+      facts: { settings: summary(settings, profile) },
     })
     for (const note of notes) {
       yield* status.event("config_note", formatDiagnostic(note), { level: note.severity === "info" ? "Debug" : "Warn" })
@@ -61,6 +73,7 @@ const logging = (settings: Settings, { profile }: Loaded) =>
   logLayer(
     settings.logFormat ?? (process.stdout.isTTY ? "text" : "json"),
     settings.logLevel ?? levelOfVerb(profile.verb),
+    { colour: process.stdout.isTTY === true && !process.env.NO_COLOR },
   )
 
 /** One optional flag a row of the settings table. */

@@ -1,4 +1,5 @@
 /** Pages of the documentation that are written from tables. `docs/` holds them, and a test compares the two. */
+import { events } from "./events.ts"
 import { metrics } from "./metrics.ts"
 
 /** Markdown of docs/metrics.md. */
@@ -23,4 +24,36 @@ The reasons of \`failures_total\` and \`disconnects_total\` are the \`reason\` o
 ([logging.md](logging.md)); those of \`dropped_packets_total\` are listed in \`src/dataplane/drop.ts\`.
 
 \`k8s/monitoring/\` has alerts (PrometheusRule) and a Grafana dashboard that use these names.
+`
+
+/** Markdown of docs/logging.md. */
+export const loggingPage = (): string => `# Logging
+
+Culvert writes one line an event to its standard output: JSON where that is no terminal, text with colour where it is
+(\`CULVERT_LOG_FORMAT=json|text\`, \`NO_COLOR\`). This page is written from the table in \`src/sidecar/events.ts\`, and a test
+compares that table with the code.
+
+A JSON line has \`ts\` (RFC 3339, UTC), \`level\`, \`event\`, \`message\`, then the facts of the event:
+
+\`\`\`json
+{"ts":"2026-03-01T09:00:00.000Z","level":"info","event":"connected","message":"connected: AES-256-GCM, …","cipher":"AES-256-GCM","mtu":1500,"seconds":0.21}
+\`\`\`
+
+\`event\` names are stable; messages are for people and may change. \`CULVERT_LOG_LEVEL\` is \`debug\`, \`info\`, \`warn\` or \`error\`;
+without it \`verb\` of the configuration decides: 0 is \`error\`, 1 to 3 \`info\`, 4 and more \`debug\`.
+
+An event is written at most 30 times in 10 seconds. The next line after that says in \`suppressed\` how many were left out. Errors
+are always written.
+
+No line holds a secret. Keys, passwords and tokens are values that print as \`<redacted>\`, and a test searches a full debug run
+for every secret that it was given. User names are left out as well.
+
+| Event | Level | Facts | Meaning |
+|---|---|---|---|
+${Object.entries(events)
+  .map(
+    ([name, { level, facts = [], meaning }]) =>
+      `| \`${name}\` | ${level} | ${facts.map((fact) => `\`${fact}\``).join(", ")} | ${meaning} |`,
+  )
+  .join("\n")}
 `

@@ -12,7 +12,7 @@ const problem = (result: ReturnType<typeof readSettings>) => {
 }
 
 test("defaults", () => {
-  expect(success(readSettings({}, {}))).toEqual({
+  expect(success(readSettings({}, {}))).toMatchObject({
     config: "/etc/culvert/client.ovpn",
     credentials: "/etc/culvert/credentials",
     http: { hostname: "::", port: 4911 },

@@ -1,0 +1,70 @@
+/** The names of log events. They are stable: alerts and scripts rely on them. A test compares this table with the code. */
+
+export interface EventRow {
+  readonly level: "debug" | "info" | "warn" | "error"
+  readonly meaning: string
+  /** Besides `ts`, `level`, `event` and `message`. */
+  readonly facts?: ReadonlyArray<string>
+}
+
+/** In the order in which a run meets them. */
+export const events: Readonly<Record<string, EventRow>> = {
+  starting: { level: "info", meaning: "The first line.", facts: ["version", "config", "remotes", "http"] },
+  settings: {
+    level: "info",
+    meaning: "Every setting and the configuration as understood, once; secrets are left out.",
+    facts: ["settings"],
+  },
+  config_note: { level: "warn", meaning: "A remark on the configuration file that does not keep it from being used." },
+  kill_switch_on: {
+    level: "info",
+    meaning: "From here on nothing leaves the pod but through the tunnel and to the exceptions.",
+    facts: ["exceptions"],
+  },
+  kill_switch_off: { level: "warn", meaning: "There is no kill switch, because the settings say so." },
+  kill_switch_none: { level: "warn", meaning: "There is no kill switch, because the right to set one is missing." },
+  device_ready: { level: "info", meaning: "The tun device is open.", facts: ["device", "managed"] },
+  offload: {
+    level: "info",
+    meaning: "What became of an offload of the data plane, at start or when it is refused later.",
+    facts: ["offload", "on"],
+  },
+  connecting: { level: "info", meaning: "An attempt begins.", facts: ["remote", "attempt"] },
+  auth_pending: { level: "info", meaning: "The server waits for a second authentication step." },
+  server_info: { level: "info", meaning: "A message of the server for the user." },
+  server_question: { level: "warn", meaning: "The server asks something that nobody is there to answer." },
+  push_options_skipped: { level: "warn", meaning: "The server pushed options that do not apply here." },
+  push_repeated: { level: "debug", meaning: "The server pushed its options a second time." },
+  control_text_refused: {
+    level: "warn",
+    meaning: "The server sent a control message that is too long or not printable.",
+  },
+  control_message_unknown: { level: "warn", meaning: "The server sent a control message without a known meaning." },
+  network_note: { level: "warn", meaning: "A remark on addresses, routes or names." },
+  network_unmanaged: {
+    level: "warn",
+    meaning: "Without CAP_NET_ADMIN addresses and routes are the administrator's to set; the message has the commands.",
+  },
+  connected: {
+    level: "info",
+    meaning: "Packets pass.",
+    facts: ["cipher", "tls", "addresses", "mtu", "seconds"],
+  },
+  renegotiated: { level: "info", meaning: "A new data key is in use.", facts: ["keyId"] },
+  renegotiation_failed: { level: "warn", meaning: "No new data key; the old one stays in use until it expires." },
+  control_channel_lost: { level: "warn", meaning: "TLS of a key in use broke; packets still pass." },
+  disconnected: {
+    level: "warn",
+    meaning: "An attempt or a connection ended; `established` says whether packets had passed.",
+    facts: ["reason", "established"],
+  },
+  auth_failed: {
+    level: "warn",
+    meaning: "The server refused the user name, the password or the certificate.",
+    facts: ["reason", "established"],
+  },
+  retry_scheduled: { level: "info", meaning: "When the next attempt begins.", facts: ["seconds"] },
+  stopping: { level: "info", meaning: "The program was asked to stop." },
+  failed: { level: "error", meaning: "Why the program ends; the exit code says the same.", facts: ["reason"] },
+  stopped: { level: "info", meaning: "The last line." },
+}
