@@ -22,7 +22,8 @@ const platform = NodeChildProcessSpawner.layer.pipe(
   Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeStdio.layer, NodeTerminal.layer)),
 )
 
-const usage = 64
+/** Of arguments that make no sense; scripts tell them from an invalid file by the 2 of `check`. */
+const usage = process.argv[2] === "check" ? 2 : 64
 
 /** Errors of which nothing else told the user. */
 const spoken = new Set(["InvalidConfiguration", "SettingsError", "CheckFailed", "NotReachable", "FirewallError"])

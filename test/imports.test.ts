@@ -23,7 +23,16 @@ const rules: Readonly<
   sidecar: { rooms: ["settings", "tunnel", "config", "version.ts"], packages: ["effect", "prom-client", "node:"] },
   injector: { rooms: ["settings", "tunnel", "config", "version.ts"], packages: ["effect", "prom-client", "node:"] },
   cli: {
-    rooms: Object.keys({ config: 0, tunnel: 0, settings: 0, sidecar: 0, network: 0, injector: 0, "version.ts": 0 }),
+    rooms: Object.keys({
+      config: 0,
+      openssl: 0,
+      tunnel: 0,
+      settings: 0,
+      sidecar: 0,
+      network: 0,
+      injector: 0,
+      "version.ts": 0,
+    }),
     packages: ["effect", "node:"],
   },
 }

@@ -2,16 +2,24 @@
 import { readFileSync, statSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { Data, Effect, Result, Runtime } from "effect"
-import { type Diagnostic, type FileNeed, formatDiagnostic, type Profile, parse } from "../config/index.ts"
+import {
+  type Diagnostic,
+  type FileNeed,
+  formatDiagnostic,
+  type KeyMaterial,
+  type Profile,
+  parse,
+} from "../config/index.ts"
+import { checkKeyPair, describeCertificates, OpenSslError, readPkcs12 } from "../openssl/index.ts"
 
-/** The file is not a valid client configuration. `diagnostics` has every problem of it, formatted. */
+/** The file is not a valid client configuration. `diagnostics` has every problem of it. */
 export class InvalidConfiguration extends Data.TaggedError("InvalidConfiguration")<{
   readonly file: string
-  readonly diagnostics: ReadonlyArray<string>
+  readonly diagnostics: ReadonlyArray<Diagnostic>
 }> {
   override readonly [Runtime.errorExitCode] = 78
   override get message() {
-    return `${this.file} is not a valid configuration:\n${this.diagnostics.join("\n")}`
+    return `${this.file} is not a valid configuration:\n${this.diagnostics.map(formatDiagnostic).join("\n")}`
   }
 }
 
@@ -24,21 +32,33 @@ export const loadProfile = (file: string): Effect.Effect<Loaded, InvalidConfigur
   Effect.suspend(() => {
     const text = readRegular(file, maximumConfiguration)
     if (Result.isFailure(text)) {
+      const hint = "name the file with --config or CULVERT_CONFIG"
+      const message = text.failure
       return Effect.fail(
         new InvalidConfiguration({
           file,
-          diagnostics: [`${file}:1:1: error: ${text.failure}; name the file with --config or CULVERT_CONFIG`],
+          diagnostics: [{ file, line: 1, column: 1, severity: "error", message, hint, source: undefined }],
         }),
       )
     }
     const read = (need: FileNeed) => readRegular(resolve(dirname(file), need.path), need.maximumBytes)
     return Effect.fromResult(
       Result.mapError(
-        parse(new TextDecoder().decode(text.success), { file, read }),
-        (diagnostics) => new InvalidConfiguration({ file, diagnostics: diagnostics.map(formatDiagnostic) }),
+        parse(new TextDecoder().decode(text.success), { file, read, inspection: { material, now: Date.now() / 1000 } }),
+        (diagnostics) => new InvalidConfiguration({ file, diagnostics }),
       ),
     )
   })
+
+const material: KeyMaterial = {
+  certificates: (pem) => orSaid(() => describeCertificates(pem)),
+  checkPair: checkKeyPair,
+  pkcs12: (bytes, passphrase) => orSaid(() => readPkcs12(bytes, passphrase)),
+}
+
+/** OpenSSL's refusals hold no key material. */
+const orSaid = <A>(decode: () => A): Result.Result<A, string> =>
+  Result.try({ try: decode, catch: (error) => (error instanceof OpenSslError ? error.message : String(error)) })
 
 const readRegular = (path: string, maximum: number): Result.Result<Uint8Array, string> => {
   try {

@@ -3,7 +3,7 @@
  * error, so that all errors of a file are seen at once.
  */
 import { Contents, type ReadFile } from "./content.ts"
-import { type Diagnostics, quote } from "./diagnostic.ts"
+import { Diagnostics, quote } from "./diagnostic.ts"
 import { credentialsOf, identityOf, requireProof } from "./identity.ts"
 import { type Inspection, inspectIdentity, inspectTrust } from "./inspection.ts"
 import { authOf, compressionOf, dataCiphersOf, fallbackOf, staticCipherOf, tlsOf } from "./negotiation.ts"
@@ -164,7 +164,7 @@ const deviceOf = (settings: Settings, report: Diagnostics): Profile["device"] =>
 
 const requireMode = (settings: Settings, report: Diagnostics): void => {
   if (!settings.mentions("client") && !settings.mentions("tls-client"))
-    report.error(top, "the file does not say that this is a client", "add a line: client")
+    report.error(Diagnostics.wholeFile, "the file does not say that this is a client", "add a line: client")
 }
 
 const peerInfoOf = (settings: Settings): Profile["peerInfo"] => {
@@ -212,6 +212,3 @@ const tlsOnly = [
   "auth-user-pass",
   "peer-fingerprint",
 ] as const
-
-/** Where complaints about something missing are put. */
-const top = { line: 1, column: 1 }

@@ -22,12 +22,30 @@ export const formatDiagnostic = (diagnostic: Diagnostic): string => {
   return `${printable(file)}:${line}:${column}: ${severity}: ${message}${hint === undefined ? "" : ` (${hint})`}`
 }
 
+/** The same for a terminal, on several lines: the line of the file with a caret where it may be shown, and the hint. */
+export const explainDiagnostic = (diagnostic: Diagnostic): string => {
+  const { line, column, hint, source } = diagnostic
+  const lines = [formatDiagnostic({ ...diagnostic, hint: undefined })]
+  if (source !== undefined) {
+    const number = String(line).padStart(5)
+    const before = source.slice(0, column - 1)
+    const length = /^[^\s#;]*/.exec(source.slice(column - 1))![0].length
+    const marks = before.replace(/[^\t]/gu, " ").padEnd(column - 1) + "^".padEnd(Math.max(1, length), "~")
+    lines.push(`${number} | ${printable(source)}`, `${" ".repeat(5)} | ${marks}`)
+  }
+  if (hint !== undefined) lines.push(`      hint: ${printable(hint)}`)
+  return lines.join("\n")
+}
+
 /** Gathers the diagnostics of one file. The same one twice is kept once. */
 export class Diagnostics {
+  /** Where something is said to be missing: the beginning, without showing what stands there. */
+  static readonly wholeFile: Position = { line: 1, column: 1 }
+
   /** Whether directives that Culvert does not honour yet are taken like any other. */
   readonly acceptsPending: boolean
   readonly #file: string
-  readonly #seen = new Map<string, Diagnostic>()
+  readonly #seen = new Map<string, Omit<Diagnostic, "source"> & { readonly at: Position }>()
   #errorCount = 0
 
   constructor(file: string, acceptsPending = false) {
@@ -64,7 +82,10 @@ export class Diagnostics {
   /** In the order of the file. `sources` gives the text of a line that may be shown. */
   sorted(sources: ReadonlyMap<number, string> = new Map()): ReadonlyArray<Diagnostic> {
     return [...this.#seen.values()]
-      .map((diagnostic) => ({ ...diagnostic, source: sources.get(diagnostic.line) }))
+      .map(({ at, ...diagnostic }) => ({
+        ...diagnostic,
+        source: at === Diagnostics.wholeFile ? undefined : sources.get(diagnostic.line),
+      }))
       .sort((a, b) => a.line - b.line || a.column - b.column)
   }
 
@@ -73,13 +94,13 @@ export class Diagnostics {
     const key = `${line}:${column}:${severity}:${message}`
     if (this.#seen.has(key)) return
     if (severity === "error") this.#errorCount++
-    this.#seen.set(key, { file: this.#file, line, column, severity, message, hint, source: undefined })
+    this.#seen.set(key, { file: this.#file, line, column, severity, message, hint, at })
   }
 }
 
 /** Text from outside inside a message: in double quotes, shortened, and without characters that a terminal would act on. */
 export const quote = (text: string): string => `"${printable(text.length > 60 ? `${text.slice(0, 60)}...` : text)}"`
 
-const printable = (text: string): string => text.replace(/[\p{C}]/gu, "\ufffd")
+const printable = (text: string): string => text.replace(/[^\P{C}\t]/gu, "\ufffd")
 
 const maximumErrors = 200

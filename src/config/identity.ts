@@ -1,7 +1,7 @@
 /** What proves to the server who we are: certificate and key, user name and password. */
 import * as Redacted from "effect/Redacted"
 import type { Contents } from "./content.ts"
-import type { Diagnostics } from "./diagnostic.ts"
+import { Diagnostics } from "./diagnostic.ts"
 import { whereToPutIt } from "./inspection.ts"
 import type { Credentials, Identity } from "./profile.ts"
 import type { Settings } from "./settings.ts"
@@ -54,7 +54,7 @@ export const requireProof = (settings: Settings, report: Diagnostics): void => {
   const proofs = ["cert", "key", "auth-user-pass", "pkcs12"] as const
   if (withoutCertificate || proofs.some((name) => settings.mentions(name))) return
   report.error(
-    { line: 1, column: 1 },
+    Diagnostics.wholeFile,
     "nothing proves to the server who we are: there is neither a certificate nor auth-user-pass",
     "add the blocks <cert> and <key>, or a line: auth-user-pass",
   )

@@ -3,8 +3,9 @@
  * read and nothing is remembered.
  */
 export type { FileNeed, ReadFile } from "./content.ts"
-export { type Diagnostic, formatDiagnostic } from "./diagnostic.ts"
+export { type Diagnostic, explainDiagnostic, formatDiagnostic } from "./diagnostic.ts"
 export type { CertificateFacts, Inspection, KeyMaterial } from "./inspection.ts"
+export { type Json, profileJson, readsBack } from "./json.ts"
 export { needs, type Parsed, type ParseOptions, parse } from "./parse.ts"
 export { print } from "./print.ts"
 export * from "./profile.ts"

@@ -59,7 +59,8 @@ const sourcesOf = (text: string): ReadonlyMap<number, string> => {
   const sources = new Map<number, string>()
   let closing: string | undefined
   for (const [index, line] of text.split("\n").entries()) {
-    const shown = line.replace(/^\ufeff/, "").trim()
+    const source = line.replace(/^\ufeff/, "").replace(/\r$/, "")
+    const shown = source.trim()
     const tag = /^<([a-z0-9-]+)>/.exec(shown)?.[1]
     if (closing !== undefined) {
       if (shown.startsWith(closing)) closing = undefined
@@ -67,7 +68,7 @@ const sourcesOf = (text: string): ReadonlyMap<number, string> => {
     }
     if (tag !== undefined && tag !== "connection") closing = `</${tag}>`
     const name = shown.split(/\s/, 1)[0]!.replace(/^--/, "")
-    if (tag !== undefined || (isDirective(name) && !rowOf(name).secret)) sources.set(index + 1, shown.slice(0, 255))
+    if (tag !== undefined || (isDirective(name) && !rowOf(name).secret)) sources.set(index + 1, source.slice(0, 255))
   }
   return sources
 }

@@ -1,6 +1,6 @@
 /** The servers of a profile: `remote` lines and `<connection>` blocks, each with everything that applies to it. */
 import type { Contents } from "./content.ts"
-import type { Diagnostics } from "./diagnostic.ts"
+import { Diagnostics } from "./diagnostic.ts"
 import type { ControlWrapping, Remote } from "./profile.ts"
 import { proxyOf } from "./proxy.ts"
 import { type Setting, Settings } from "./settings.ts"
@@ -23,7 +23,7 @@ export const remotesOf = (
   if (blocks.length > 0) {
     for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
   } else if (lines.length === 0 && complete && !settings.mentions("remote")) {
-    report.error(top, "no server is given", "add a line such as: remote vpn.example.com 1194 udp")
+    report.error(Diagnostics.wholeFile, "no server is given", "add a line such as: remote vpn.example.com 1194 udp")
   }
   const force = settings.last("proto-force")
   const transport = force?.values[0].startsWith("tcp") ? "tcp" : "udp"
@@ -172,6 +172,3 @@ export const directionOf = (scope: Settings, key: "tls-auth" | "secret", report:
 }
 
 type Protocol = "udp" | "udp4" | "udp6" | "tcp" | "tcp4" | "tcp6" | "tcp-client" | "tcp4-client" | "tcp6-client"
-
-/** Where complaints about something missing are put. */
-const top = { line: 1, column: 1 }

@@ -1,6 +1,6 @@
 /** What proves that the server is the right one: authority, fingerprints, and what its certificate must say. */
 import type { Contents } from "./content.ts"
-import type { Diagnostics } from "./diagnostic.ts"
+import { Diagnostics } from "./diagnostic.ts"
 import type { ServerTrust } from "./profile.ts"
 import type { Setting, Settings } from "./settings.ts"
 
@@ -34,7 +34,7 @@ export const trustOf = (settings: Settings, contents: Contents, report: Diagnost
 export const requireTrust = (settings: Settings, report: Diagnostics): void => {
   if (anchors.some((anchor) => settings.mentions(anchor))) return
   report.error(
-    { line: 1, column: 1 },
+    Diagnostics.wholeFile,
     "nothing says which server to trust: there is neither ca nor peer-fingerprint",
     "put the certificate of the server's authority into a block <ca>, or its own fingerprint into a line: peer-fingerprint SHA256",
   )

@@ -4,6 +4,7 @@ import {
   honoured,
   ignored,
   ignoredLoudly,
+  noEffectYet,
   notYet,
   type Row,
   refused,
@@ -241,6 +242,7 @@ export const crypto = {
   "comp-noadapt": ignored("nothing is compressed", "Compress every packet."),
   "allow-compression": honoured({
     takes: takes([oneOf("no", "asym", "yes")]),
+    pending: noEffectYet("compressed packets are not taken", false),
     otherwise: "no",
     doc: "Whether compressed packets are taken; what is sent is never compressed.",
   }),

@@ -1,0 +1,154 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { staticKey } from "../config/fixtures.ts"
+import { Authority, CLIENT } from "../openssl/authority.ts"
+
+const directory = mkdtempSync(join(tmpdir(), "culvert-check-"))
+const authority = new Authority()
+const client = authority.issue("client", "ec", CLIENT)
+const other = authority.issue("other", "ec", CLIENT)
+const ca = `<ca>\n${authority.certificate}</ca>\n`
+const base = `client\nremote vpn.example.com\nremote-cert-tls server\n${ca}`
+
+const write = (name: string, text: string): string => {
+  writeFileSync(join(directory, name), text)
+  return join(directory, name)
+}
+
+beforeAll(() => {
+  write("good.ovpn", `${base}<auth-user-pass>\nalice\nhunter2\n</auth-user-pass>\ntls-crypt ta.key\n`)
+  write("bad.ovpn", `${base}auth-user-pass\n  verb loud # x\nflaot\n`)
+  write("ta.key", staticKey)
+})
+afterAll(() => {
+  rmSync(directory, { recursive: true })
+  authority.remove()
+})
+
+const culvert = (...args: ReadonlyArray<string>) => {
+  const main = join(import.meta.dir, "../../src/main.ts")
+  const run = Bun.spawnSync([process.execPath, main, "check", ...args], { cwd: directory, stdin: "ignore" })
+  return { code: run.exitCode, out: run.stdout.toString(), err: run.stderr.toString() }
+}
+
+describe("culvert check", () => {
+  test("prints what a file means, without its secrets, and ends with 0", () => {
+    const { code, out, err } = culvert("good.ovpn")
+    expect([code, err]).toEqual([0, ""])
+    expect(out).toContain("remote vpn.example.com 1194 udp\n")
+    expect(out).toContain("# <auth-user-pass> is not shown\n")
+    expect(out).toContain("# <tls-crypt> is not shown\n")
+    expect(out).not.toContain("hunter2")
+  })
+
+  test("--show-secrets prints a configuration that means the same and needs no other file", () => {
+    const { out } = culvert("--show-secrets", "good.ovpn")
+    expect(out).toContain("alice\nhunter2\n")
+    mkdirSync(join(directory, "elsewhere"))
+    expect(culvert("--show-secrets", write("elsewhere/copy.ovpn", out))).toEqual({ code: 0, out, err: "" })
+  })
+
+  test("names every problem by file, line and column, and ends with 1", () => {
+    const line = base.split("\n").length + 1
+    expect(culvert("bad.ovpn")).toEqual({
+      code: 1,
+      out: "",
+      err: [
+        `bad.ovpn:${line}:8: error: verb: expected a whole number from 0 to 15, not "loud"`,
+        `bad.ovpn:${line + 1}:1: error: unknown directive "flaot" (did you mean "float"?)`,
+        "1 of 1 files are not valid",
+        "",
+      ].join("\n"),
+    })
+  })
+
+  test("--quiet prints diagnostics only", () => {
+    expect(culvert("--quiet", "good.ovpn")).toEqual({ code: 0, out: "", err: "" })
+  })
+
+  test("--json is one document for all files, with secrets only when asked for", () => {
+    const { code, out, err } = culvert("--json", "good.ovpn", "bad.ovpn")
+    expect([code, err]).toEqual([1, "1 of 2 files are not valid\n"])
+    const [good, bad] = JSON.parse(out)
+    expect(good).toMatchObject({ file: "good.ovpn", valid: true, diagnostics: [] })
+    expect(good.profile.credentials).toEqual({ _tag: "Given", username: "alice", password: "<redacted>" })
+    expect(bad).toMatchObject({ file: "bad.ovpn", valid: false })
+    expect(bad.diagnostics[0]).toMatchObject({ column: 8, severity: "error", source: "  verb loud # x" })
+    expect(out).not.toContain("hunter2")
+    const [shown] = JSON.parse(culvert("--json", "--show-secrets", "good.ovpn").out)
+    expect(shown.profile.credentials.password).toBe("hunter2")
+  })
+
+  test("ends with 2 when the arguments make no sense", () => {
+    expect(culvert().code).toBe(2)
+    expect(culvert("--no-such-flag", "good.ovpn").code).toBe(2)
+  })
+
+  test("shows the line with a caret on a terminal", () => {
+    const main = join(import.meta.dir, "../../src/main.ts")
+    const command = `${process.execPath} ${main} check --quiet bad.ovpn`
+    const { stdout } = Bun.spawnSync(["script", "-qec", command, "/dev/null"], { cwd: directory, stdin: "ignore" })
+    const lines = stdout.toString().split("\r\n")
+    expect(lines[1]).toMatch(/^ +\d+ \| {3}verb loud # x$/)
+    expect(lines[2]).toBe("      |        ^~~~")
+    // A line that is no directive may be a stray password: it is not shown.
+    expect(lines[4]).toBe('      hint: did you mean "float"?')
+  })
+})
+
+describe("files", () => {
+  const errorOf = (line: string) => {
+    const { code, err } = culvert("--quiet", write("case.ovpn", `${base}auth-user-pass\n${line}\n`))
+    expect(code).toBe(1)
+    return err
+      .split("\n")[0]!
+      .replace(/^.*case\.ovpn:\d+:/, "")
+      .replaceAll(`${directory}/`, "")
+  }
+
+  test("that are missing, unreadable, empty, too large or no files are said at the line that names them", () => {
+    mkdirSync(join(directory, "dir"))
+    write("empty", "")
+    write("large", "x".repeat(100_000))
+    expect(errorOf("tls-crypt none")).toBe(
+      '11: error: tls-crypt: cannot read "none": none cannot be read: no such file',
+    )
+    expect(errorOf("tls-crypt dir")).toBe('11: error: tls-crypt: cannot read "dir": dir is not a regular file')
+    expect(errorOf("tls-crypt large")).toContain("large has 100000 bytes, more than 65536")
+    expect(errorOf("tls-crypt empty")).toContain(
+      'in "empty", line 1: there is no line "-----BEGIN OpenVPN Static key V1',
+    )
+    expect(errorOf("tls-crypt good.ovpn/x")).toContain("a part of the path is no directory")
+  })
+
+  test("are relative to the configuration, or to cd", () => {
+    mkdirSync(join(directory, "keys"), { recursive: true })
+    write("keys/own.key", staticKey)
+    write("keys/inside.ovpn", `${base}auth-user-pass\ntls-crypt own.key\n`)
+    write("outside.ovpn", `${base}auth-user-pass\ncd keys\ntls-crypt own.key\n`)
+    expect(culvert("--quiet", "keys/inside.ovpn", "outside.ovpn")).toEqual({ code: 0, out: "", err: "" })
+  })
+})
+
+describe("key material", () => {
+  const identity = (certificate: string, key: string, more = "") =>
+    culvert("--quiet", write("identity.ovpn", `${base}<cert>\n${certificate}</cert>\n<key>\n${key}</key>\n${more}`))
+
+  test("that belongs together passes; another's key does not", () => {
+    expect(identity(client.certificate, client.key)).toEqual({ code: 0, out: "", err: "" })
+    const { code, err } = identity(client.certificate, other.key)
+    expect([code, err]).toEqual([1, expect.stringContaining("the private key does not belong to the certificate")])
+  })
+
+  test("that has expired is a warning with the date", () => {
+    const request = ["req", "-new", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=old"]
+    authority.openssl([...request, "-keyout", "old.key", "-out", "old.csr"])
+    const sign = ["x509", "-req", "-in", "old.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-days", "-1"]
+    authority.openssl([...sign, "-out", "old.crt"])
+    const { code, err } = identity(authority.read("old.crt"), authority.read("old.key"))
+    expect(code).toBe(0)
+    expect(err).toMatch(/warning: cert: CN=old expired on \d{4}-\d{2}-\d{2}/)
+  })
+})
