@@ -9,10 +9,11 @@ import {
   type SettingName,
   type Settings,
   serve,
+  serveControl,
   summary,
   table,
 } from "../sidecar/index.ts"
-import { Credentials, credentialsFrom, DataPlane, readPod, run, StatusRef } from "../tunnel/index.ts"
+import { Control, Credentials, credentialsFrom, DataPlane, readPod, run, StatusRef } from "../tunnel/index.ts"
 import { version } from "../version.ts"
 import { type Loaded, loadProfile } from "./profile.ts"
 
@@ -51,8 +52,10 @@ const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
       listen: status.listen,
     }
     const tunnel = run(profile, readPod(settings, process.env))
-    if (settings.http === "off") return yield* tunnel
-    yield* serve(settings.http, sources)
+    if (settings.http !== "off") yield* serve(settings.http, sources)
+    if (settings.controlTokenFile !== undefined) {
+      yield* serveControl(settings.control, settings.controlTokenFile, (yield* Control).ask)
+    }
     return yield* tunnel
   }).pipe(
     Effect.scoped,
@@ -61,8 +64,8 @@ const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
     ),
     Effect.provide(
       Layer.mergeAll(
-        StatusRef.layer,
-        DataPlane.layer(settings.disableOffloads),
+        Control.layer,
+        DataPlane.layer(settings.disableOffloads).pipe(Layer.provideMerge(StatusRef.layer)),
         Layer.succeed(Credentials, credentialsFrom({ file: settings.authUserPass, directory: settings.credentials })),
       ),
     ),
@@ -83,21 +86,8 @@ function settingFlags() {
       Flag.withDescription(`${table[name].documentation} [${table[name].variable}]`),
       Flag.optional,
     )
-  return {
-    config: flag("config"),
-    credentials: flag("credentials"),
-    authUserPass: flag("authUserPass"),
-    http: flag("http"),
-    logFormat: flag("logFormat"),
-    logLevel: flag("logLevel"),
-    killSwitch: flag("killSwitch"),
-    bypass: flag("bypass"),
-    inbound: flag("inbound"),
-    dnsMode: flag("dnsMode"),
-    dns: flag("dns"),
-    clusterDomains: flag("clusterDomains"),
-    disableOffloads: flag("disableOffloads"),
-  } satisfies Record<SettingName, unknown>
+  const names = Object.keys(table) as ReadonlyArray<SettingName>
+  return Object.fromEntries(names.map((name) => [name, flag(name)])) as Record<SettingName, ReturnType<typeof flag>>
 }
 
 const given = (

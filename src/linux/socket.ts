@@ -32,6 +32,11 @@ export function openTcpSocket(options: SocketOptions): number {
   return open(options, SOCK_STREAM, "tcp")
 }
 
+/** An unprivileged ICMP socket (ICMPv6 for IPv6), for one target; the port means nothing. */
+export function openPingSocket(options: SocketOptions): number {
+  return open(options, SOCK_DGRAM, "icmp", options.family === 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)
+}
+
 /** The errno that waits on the socket (SO_ERROR), which is cleared by this; 0 is none. */
 export function socketError(fd: number): number {
   valueLength.view.setUint32(0, 4, true)
@@ -72,13 +77,13 @@ export function enableGro(fd: number): boolean {
   return trySetOption(fd, SOL_UDP, UDP_GRO, 1)
 }
 
-function open(options: SocketOptions, type: number, protocol: string): number {
+function open(options: SocketOptions, type: number, protocol: string, protocolNumber = 0): number {
   const family = options.family === 4 ? AF_INET : AF_INET6
-  const fd = libc.socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+  const fd = libc.socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocolNumber)
   if (fd < 0) throw new SystemError(`socket ${protocol}${options.family}`, errno())
   try {
     // TCP sizes its own buffers by the path; a fixed large one would only queue seconds of traffic.
-    const defaultBuffer = type === SOCK_DGRAM ? DEFAULT_DATAGRAM_BUFFER : undefined
+    const defaultBuffer = protocol === "udp" ? DEFAULT_DATAGRAM_BUFFER : undefined
     const receiveBuffer = options.receiveBuffer ?? defaultBuffer
     const sendBuffer = options.sendBuffer ?? defaultBuffer
     if (receiveBuffer !== undefined) setReceiveBuffer(fd, receiveBuffer)
@@ -183,5 +188,7 @@ const SO_RCVBUFFORCE = 33
 const SO_MARK = 36
 const SOL_UDP = 17
 const UDP_GRO = 104
+const IPPROTO_ICMP = 1
 const IPPROTO_TCP = 6
+const IPPROTO_ICMPV6 = 58
 const TCP_NODELAY = 1

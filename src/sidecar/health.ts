@@ -27,7 +27,7 @@ export const liveness = (seen: Observation): ReadonlyArray<Check> => [
 
 /** Packets pass: connected, addresses and routes in place, and the server heard within its ping window. */
 export const readiness = (seen: Observation): ReadonlyArray<Check> => {
-  const { phase, deadAfter, lastError, killSwitch } = seen.status
+  const { phase, deadAfter, lastError, killSwitch, readyCheck } = seen.status
   const limit = deadAfter === undefined ? undefined : deadAfter * 1000
   return [
     ...liveness(seen),
@@ -52,6 +52,9 @@ export const readiness = (seen: Observation): ReadonlyArray<Check> => {
           ? "no data packet yet"
           : `${Math.round(seen.receiveAge / 1000)} s ago${limit === undefined ? "" : ` (limit ${deadAfter} s)`}`,
     },
+    ...(readyCheck === undefined
+      ? []
+      : [{ name: "ready-check", ok: readyCheck.ok, reason: `${readyCheck.target}: ${readyCheck.reason}` }]),
   ]
 }
 

@@ -1,3 +1,4 @@
+export { ControlTokenError, serveControl } from "./control.ts"
 export { type Check, liveness, type Observation, readiness } from "./health.ts"
 export { HttpError, type Sources, serve } from "./http.ts"
 export { type LogFormat, type LogLevelName, levelOfVerb, logLayer } from "./log.ts"

@@ -267,6 +267,15 @@ export const metrics = {
     help: "1 while the kill switch lets nothing leave but through the tunnel.",
     read: ({ status }) => Number(status.killSwitch === "on"),
   },
+  openvpn_client_kill_switch_dropped_packets_total: {
+    type: "counter",
+    labels: ["family"],
+    help: "Packets that the kill switch refused, at most 15 s old.",
+    read: ({ status }) => [
+      [{ family: "ipv4" }, status.refused.ipv4],
+      [{ family: "ipv6" }, status.refused.ipv6],
+    ],
+  },
   openvpn_client_data_plane_heartbeat_age_seconds: {
     type: "gauge",
     help: "Since the data plane last came round its loop, which is at least once a second.",

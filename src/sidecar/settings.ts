@@ -1,9 +1,10 @@
 /** The sidecar's settings that are not OpenVPN directives. */
-import type { Result } from "effect"
+import { Result } from "effect"
 import {
   address,
   domain,
   inbound,
+  type Listen,
   listen,
   listOf,
   network,
@@ -14,6 +15,7 @@ import {
   type SettingsOf,
   text,
 } from "../settings/index.ts"
+import type { ReadyTarget } from "../tunnel/index.ts"
 
 export const table = {
   config: row("config", "/etc/culvert/client.ovpn", "The OpenVPN configuration file.", text),
@@ -79,10 +81,49 @@ export const table = {
     "Work that is not left to the kernel in large pieces: `tso`, `uso`, `udp-segment`, `udp-gro`; each is given up by itself where it is refused.",
     listOf(oneOf("tso", "uso", "udp-segment", "udp-gro")),
   ),
+  readyCheck: row(
+    "ready-check",
+    undefined,
+    "What has to answer through the tunnel for the pod to be ready: `tcp:HOST:PORT` or `icmp:HOST`.",
+    readyCheck,
+  ),
+  control: row(
+    "control",
+    "127.0.0.1:4912",
+    "Where `POST /reconnect`, `/pause` and `/resume` are served, if there is a token; an address of the loopback.",
+    loopback,
+  ),
+  controlTokenFile: row(
+    "control-token-file",
+    undefined,
+    "File with the token that control requests bear; without it there is no control. It may be replaced while Culvert runs.",
+    text,
+  ),
 } as const
 
 export type SettingName = keyof typeof table
 export type Settings = SettingsOf<typeof table>
+
+/** `tcp:HOST:PORT`, `tcp:[ADDRESS]:PORT`, `icmp:HOST`. */
+function readyCheck(value: string): Result.Result<ReadyTarget, string> {
+  const match = /^(?:icmp:([^\s/]+)|tcp:(?:\[([0-9a-fA-F:]+)\]|([^\s:/]+)):(\d{1,5}))$/.exec(value)
+  const [, target, address, name] = match ?? []
+  const port = Number(match?.[4])
+  if (target !== undefined) return Result.succeed({ protocol: "icmp", host: target })
+  const host = address ?? name
+  return host === undefined || port < 1 || port > 65535
+    ? Result.fail("must be tcp:HOST:PORT or icmp:HOST")
+    : Result.succeed({ protocol: "tcp", host, port })
+}
+
+function loopback(value: string): Result.Result<Listen, string> {
+  const place = listen(value)
+  return Result.isSuccess(place) && place.success !== "off" && isLoopback(place.success.hostname)
+    ? Result.succeed(place.success)
+    : Result.fail("must be an address of the loopback with a port, such as 127.0.0.1:4912")
+}
+
+const isLoopback = (hostname: string) => hostname === "::1" || /^127(\.\d{1,3}){3}$/.test(hostname)
 
 /** All settings, or one error that names every wrong one. */
 export const readSettings = (

@@ -295,7 +295,7 @@ const handle = Effect.fnUntraced(function* (
     case "authPending":
       return yield* status.event("auth_pending", "the server waits for a second authentication step")
     case "notice":
-      return yield* status.event(fact.event, fact.message, { level: noticeLevels[fact.level] })
+      return yield* status.event(fact.event.replaceAll("-", "_"), fact.message, { level: noticeLevels[fact.level] })
     case "closed":
       return yield* failed(fact.reason, driver.established())
   }

@@ -5,6 +5,7 @@ import { Effect } from "effect"
 import { hasNetAdmin } from "../linux/index.ts"
 import { type Exception, type Firewall, type Inbound, parseResolvConf, type ResolvConf } from "../network/index.ts"
 import { HostRefused } from "./errors.ts"
+import type { ReadyTarget } from "./readycheck.ts"
 
 /** What a user may say about the pod's network; the rows of `sidecar/settings.ts`. */
 export interface PodSettings {
@@ -19,6 +20,8 @@ export interface PodSettings {
   readonly dns: ReadonlyArray<string>
   /** Domains for the pod's own resolvers, beside the search list of resolv.conf. */
   readonly clusterDomains: ReadonlyArray<string>
+  /** What has to answer through the tunnel for the pod to be ready. */
+  readonly readyCheck: ReadyTarget | undefined
 }
 
 export interface Pod {

@@ -33,6 +33,12 @@ export interface Status {
   readonly deadAfter: number | undefined
   /** The `ip` lines in force. */
   readonly routes: ReadonlyArray<string>
+  /** What `CULVERT_READY_CHECK` found; undefined when none is set. `at`: Unix milliseconds of the last try. */
+  readonly readyCheck:
+    | { readonly target: string; readonly ok: boolean; readonly reason: string; readonly at: number | undefined }
+    | undefined
+  /** Packets that the kill switch refused, since the start. */
+  readonly refused: { readonly ipv4: number; readonly ipv6: number }
   readonly timeline: ReadonlyArray<{ readonly at: number; readonly event: string; readonly message: string }>
 }
 
@@ -125,5 +131,7 @@ const initial = (now: number): Status => ({
   killSwitch: undefined,
   deadAfter: undefined,
   routes: [],
+  readyCheck: undefined,
+  refused: { ipv4: 0, ipv6: 0 },
   timeline: [],
 })

@@ -3,10 +3,13 @@ import { Effect, Layer } from "effect"
 import type { Profile } from "../config/index.ts"
 import { type FirewallError, Ip, KillSwitch, Network, Nft, planBeside } from "../network/index.ts"
 import { connection } from "./connection.ts"
+import { Control } from "./control.ts"
 import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { HostRefused } from "./errors.ts"
 import { initialFirewall, type Pod } from "./pod.ts"
+import { readyCheck } from "./readycheck.ts"
+import { countRefused } from "./refused.ts"
 import { Resolver } from "./resolve.ts"
 import { retry } from "./retry.ts"
 import { StatusRef } from "./status.ts"
@@ -27,10 +30,13 @@ export const run = (profile: Profile, pod: Pod) =>
     })
     if (device.managed) yield* keepBeside
     yield* killSwitch.tunnel({ device: device.name, addresses: [] }).pipe(Effect.mapError(refused))
-    return yield* Effect.raceFirst(
-      retry(profile, (remote, address) => connection(profile, remote, address)),
+    const control = yield* Control
+    return yield* Effect.raceAllFirst([
+      control.obey(retry(profile, (remote, address) => connection(profile, remote, address))),
       plane.lost,
-    ).pipe(
+      readyCheck(pod.settings.readyCheck),
+      countRefused,
+    ]).pipe(
       Effect.onInterrupt(() =>
         Effect.andThen(
           status.update({ phase: "stopping" }),

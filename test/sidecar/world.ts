@@ -22,6 +22,8 @@ export const idle: Status = {
   killSwitch: "on",
   deadAfter: undefined,
   routes: [],
+  readyCheck: undefined,
+  refused: { ipv4: 0, ipv6: 0 },
   timeline: [],
 }
 

@@ -1,0 +1,66 @@
+/**
+ * Requests that change something: `POST /reconnect`, `/pause`, `/resume`, on the loopback and with a bearer token. Apart from the
+ * HTTP server of the probes, which the whole pod network can reach.
+ */
+import { createHash, timingSafeEqual } from "node:crypto"
+import { readFileSync } from "node:fs"
+import { Data, Effect, Layer, Redacted, Result, Runtime } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { Listen } from "../settings/index.ts"
+import type { Wish } from "../tunnel/index.ts"
+import { listenWith } from "./http.ts"
+
+export class ControlTokenError extends Data.TaggedError("ControlTokenError")<{ readonly message: string }> {
+  override readonly [Runtime.errorExitCode] = 64
+}
+
+/** Serves until the scope ends. The token is read at each request, so that a rotated Secret holds at once. */
+export const serveControl = Effect.fnUntraced(function* (
+  listen: Listen,
+  tokenFile: string,
+  ask: (wish: Wish) => Effect.Effect<void>,
+) {
+  yield* Effect.fromResult(readToken(tokenFile))
+  const answer = (wish: Wish) =>
+    Effect.gen(function* () {
+      const { headers } = yield* HttpServerRequest.HttpServerRequest
+      const token = readToken(tokenFile)
+      if (Result.isFailure(token)) return HttpServerResponse.text(`${token.failure.message}\n`, { status: 503 })
+      if (!isSame(headers.authorization ?? "", `Bearer ${Redacted.value(token.success)}`)) {
+        return HttpServerResponse.text("the bearer token is missing or wrong\n", {
+          status: 401,
+          headers: { "www-authenticate": "Bearer" },
+        })
+      }
+      yield* ask(wish)
+      return HttpServerResponse.text(`${wish}\n`, { status: 202 })
+    })
+  return yield* listenWith(
+    listen,
+    Layer.mergeAll(
+      HttpRouter.add("POST", "/reconnect", answer("reconnect")),
+      HttpRouter.add("POST", "/pause", answer("pause")),
+      HttpRouter.add("POST", "/resume", answer("resume")),
+    ),
+    "another address can be given with --control or CULVERT_CONTROL",
+  )
+})
+
+const readToken = (file: string): Result.Result<Redacted.Redacted<string>, ControlTokenError> => {
+  const refuse = (why: string) => Result.fail(new ControlTokenError({ message: `control token file ${file}: ${why}` }))
+  try {
+    const token = readFileSync(file, "utf8").trim()
+    return token.length < shortest
+      ? refuse(`the token has less than ${shortest} characters; make one with: openssl rand -hex 32`)
+      : Result.succeed(Redacted.make(token))
+  } catch (error) {
+    return refuse(`cannot be read: ${(error as NodeJS.ErrnoException).code ?? "unknown error"}`)
+  }
+}
+
+/** In the same time wherever they differ, whatever their lengths. */
+const isSame = (given: string, wanted: string): boolean => timingSafeEqual(digest(given), digest(wanted))
+
+const digest = (text: string) => createHash("sha256").update(text).digest()
+
+const shortest = 16
