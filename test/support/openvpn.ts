@@ -55,6 +55,8 @@ export interface ServerOptions {
   readonly readsClientAs?: "itself" | "data-v2" | "none"
 }
 
+type Wrapper = (command: ReadonlyArray<string>) => ReadonlyArray<string>
+
 export class OpenVpnServer implements AsyncDisposable {
   readonly options: ServerOptions
   readonly #lab: Lab
@@ -62,17 +64,22 @@ export class OpenVpnServer implements AsyncDisposable {
   readonly #log: Array<string> = []
   #child: Child | undefined
 
-  private constructor(lab: Lab, options: ServerOptions) {
+  private constructor(lab: Lab, options: ServerOptions, wrap: Wrapper) {
     serial += 1
     this.#lab = lab
     this.options = options
     const binary = serverThatMisreads(lab, options.readsClientAs ?? "itself")
     const file = lab.write(`server-${serial}.conf`, serverConfiguration(lab, options))
-    this.#command = [binary, "--config", file]
+    this.#command = wrap([binary, "--config", file])
   }
 
-  static async start(lab: Lab, options: ServerOptions = {}): Promise<OpenVpnServer> {
-    const server = new OpenVpnServer(lab, options)
+  /** `wrap` makes the command that runs the server's, such as one that enters another userland. */
+  static async start(
+    lab: Lab,
+    options: ServerOptions = {},
+    wrap: Wrapper = (command) => command,
+  ): Promise<OpenVpnServer> {
+    const server = new OpenVpnServer(lab, options, wrap)
     await server.start()
     return server
   }

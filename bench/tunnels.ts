@@ -1,0 +1,169 @@
+/** Sections (a) to (g): real programs through real tunnels, the rivals in turn. */
+import { eventually } from "../test/support/child.ts"
+import { Lab } from "../test/support/lab.ts"
+import { OpenVpnServer, type ServerOptions, tunnel } from "../test/support/openvpn.ts"
+import { iperf3, ping } from "../test/support/traffic.ts"
+import { cpuSeconds, latency, median, residentMegabytes } from "./measure.ts"
+import { type Rival, type Running, rivals, startClient, startPair, type Wrapper } from "./rivals.ts"
+
+export interface Plan {
+  readonly rounds: number
+  /** Of each transfer. */
+  readonly seconds: number
+  readonly pings: number
+  readonly wrap: Wrapper
+  readonly say: (text: string) => void
+}
+
+/** All values of one quantity, by rival, one a round. */
+export interface Measured {
+  readonly section: string
+  readonly what: string
+  readonly unit: string
+  readonly values: Readonly<Record<Rival, Array<number>>>
+}
+
+export class Results {
+  readonly rows = new Map<string, Measured>()
+
+  add(section: string, what: string, unit: string, rival: Rival, value: number): void {
+    const key = `${section} ${what}`
+    const row = this.rows.get(key) ?? { section, what, unit, values: { openvpn: [], culvert: [] } }
+    this.rows.set(key, row)
+    row.values[rival].push(value)
+  }
+}
+
+/** (a) to (e): each rival as the client of the same server. */
+export async function againstServer(plan: Plan, record: Results): Promise<void> {
+  for (const transport of ["udp", "tcp"] as const) {
+    await using lab = await Lab.make()
+    const options: ServerOptions = { transport, dataCiphers: ["AES-256-GCM"] }
+    await using _server = await OpenVpnServer.start(lab, options, plan.wrap)
+    await routeIntoTheVoid(lab)
+    for (const { round, rival } of turns(plan.rounds)) {
+      plan.say(`round ${round}, ${rival} as client over ${transport}`)
+      await oneClient(lab, rival, options, plan, record)
+    }
+  }
+}
+
+/** (f), (g) and the latency without a server that limits: each rival at both ends. */
+export async function atBothEnds(plan: Plan, record: Results): Promise<void> {
+  for (const { round, rival } of turns(plan.rounds)) {
+    plan.say(`round ${round}, ${rival} at both ends`)
+    await using lab = await Lab.make()
+    await using pair = await startPair(lab, rival, plan.wrap)
+    await ping(lab.client, pair.address)
+    for (const [direction, parameters] of directions) {
+      const { gigabits, secondsPerGigabyte } = await transfer(lab, pair, plan.seconds, parameters)
+      record.add("f", `TCP ${direction}`, "Gbit/s", rival, gigabits)
+      record.add("f", `CPU of one end, ${direction}`, "s/GB", rival, secondsPerGigabyte)
+    }
+    record.add("g", "64-byte UDP payloads delivered", "packets/s", rival, await smallPackets(lab, pair, plan.seconds))
+  }
+}
+
+async function oneClient(lab: Lab, rival: Rival, server: ServerOptions, plan: Plan, record: Results): Promise<void> {
+  const transport = server.transport ?? "udp"
+  const first = transport === "udp" ? firstAnswer(lab) : undefined
+  const begin = performance.timeOrigin + performance.now()
+  await using client = startClient(lab, rival, server, plan.wrap)
+  await client.ready()
+  if (first !== undefined) record.add("d", "start to first answer", "ms", rival, (await first.at) - begin)
+  first?.stop()
+  await ping(lab.client, client.address)
+  if (transport === "udp") {
+    record.add("e", "idle", "MB", rival, residentMegabytes(client.pid))
+    const idle = await latency(lab, client.address, plan.pings)
+    record.add("c", "idle, p50", "ms", rival, idle.p50)
+    record.add("c", "idle, p99", "ms", rival, idle.p99)
+  }
+  for (const [direction, parameters] of directions) {
+    const { gigabits, secondsPerGigabyte } = await transfer(lab, client, plan.seconds, parameters)
+    record.add("a", `TCP ${direction}, over ${transport}`, "Gbit/s", rival, gigabits)
+    record.add("b", `TCP ${direction}, over ${transport}`, "s/GB", rival, secondsPerGigabyte)
+    record.add(
+      "a",
+      `UDP ${direction}, over ${transport}`,
+      "Gbit/s",
+      rival,
+      await datagrams(lab, client, plan, parameters),
+    )
+  }
+  if (transport === "udp") await loaded(lab, client, rival, plan, record)
+}
+
+async function loaded(lab: Lab, client: Running, rival: Rival, plan: Plan, record: Results): Promise<void> {
+  const seconds = Math.max(plan.seconds, 2)
+  const both = [iperf3(lab, client.address, seconds), iperf3(lab, client.address, seconds, ["-R"], 5202)]
+  const pinged = latency(lab, client.address, Math.floor(seconds * 40), 0.02)
+  await Promise.all(both)
+  record.add("e", "after load", "MB", rival, residentMegabytes(client.pid))
+  const { p50, p99 } = await pinged
+  record.add("c", "both directions saturated, p50", "ms", rival, p50)
+  record.add("c", "both directions saturated, p99", "ms", rival, p99)
+}
+
+async function transfer(lab: Lab, { pid, address }: Running, seconds: number, parameters: ReadonlyArray<string>) {
+  const before = cpuSeconds(pid)
+  const { bitsPerSecond } = await iperf3(lab, address, seconds, parameters)
+  const gigabytes = (bitsPerSecond * seconds) / 8e9
+  return { gigabits: bitsPerSecond / 1e9, secondsPerGigabyte: (cpuSeconds(pid) - before) / gigabytes }
+}
+
+/** What arrives, at the best of several offered rates: a flood that is dropped late costs the receiver more than it shows. */
+async function datagrams(
+  lab: Lab,
+  { address }: Running,
+  plan: Plan,
+  parameters: ReadonlyArray<string>,
+): Promise<number> {
+  const results: Array<number> = []
+  for (const rate of ["400M", "800M", "1600M"]) {
+    const offered = ["-u", "-b", rate, "-l", "1300", ...parameters]
+    const { bitsPerSecond, lost, total } = await iperf3(lab, address, Math.min(plan.seconds, 2), offered)
+    results.push(((bitsPerSecond / 1e9) * (total - lost)) / Math.max(1, total))
+  }
+  return Math.max(...results)
+}
+
+async function smallPackets(lab: Lab, { address }: Running, seconds: number): Promise<number> {
+  const results: Array<number> = []
+  for (const rate of [50e3, 100e3, 200e3, 400e3]) {
+    const duration = Math.min(seconds, 2)
+    const { lost, total } = await iperf3(lab, address, duration, ["-u", "-b", String(rate * 64 * 8), "-l", "64"])
+    results.push((total - lost) / duration)
+  }
+  return Math.max(...results)
+}
+
+/** Without the tunnel its addresses lead nowhere, so that a ping can already run before. */
+async function routeIntoTheVoid(lab: Lab): Promise<void> {
+  await lab.client.succeed(["ip", "route", "add", "10.66.0.0/16", "dev", "lo"])
+}
+
+/** When (Unix time in ms) the first ping through the tunnel was answered. */
+function firstAnswer(lab: Lab): { readonly at: Promise<number>; stop(): void } {
+  const child = lab.client.start("ping", ["ping", "-n", "-D", "-i", "0.002", "-c", "20000", tunnel.ipv4])
+  const at = eventually(20_000, "an answer through the tunnel", () =>
+    child.lines.map((line) => /^\[([\d.]+)\].*time=/.exec(line)?.[1]).find((time) => time !== undefined),
+  ).then((time) => Number(time) * 1000)
+  return { at, stop: () => child.signal("SIGKILL") }
+}
+
+/** The rivals alternate, and so does who is first. */
+function turns(rounds: number): ReadonlyArray<{ readonly round: number; readonly rival: Rival }> {
+  return Array.from({ length: rounds }, (_, index) =>
+    (index % 2 === 0 ? rivals : rivals.toReversed()).map((rival) => ({ round: index + 1, rival })),
+  ).flat()
+}
+
+export function medians(row: Measured): Readonly<Record<Rival, number>> {
+  return { openvpn: median(row.values.openvpn), culvert: median(row.values.culvert) }
+}
+
+const directions = [
+  ["up", []],
+  ["down", ["-R"]],
+] as const
