@@ -14,6 +14,8 @@ export interface DataPlaneHandle {
 }
 
 export interface DataPlaneOptions {
+  /** Of an earlier worker, when the counting goes on; else new. */
+  readonly counters?: SharedArrayBuffer
   /** Not even tried. */
   readonly disabledOffloads?: ReadonlyArray<OffloadName>
   /** In order; none comes after `stop` has resolved. */
@@ -24,7 +26,7 @@ export interface DataPlaneOptions {
 
 /** Starts the worker. Throws a `SystemError` when there is no descriptor left for the eventfd. */
 export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
-  const memory = createCounterMemory()
+  const memory = options.counters ?? createCounterMemory()
   const eventfd = openEventfd()
   const worker = new Worker(workerUrl())
   const ended = Promise.withResolvers<void>()

@@ -72,7 +72,11 @@ export const events: Readonly<Record<string, EventRow>> = {
   reconnecting: { level: "info", meaning: "A control request asked for a new connection." },
   paused: { level: "info", meaning: "A control request paused the tunnel." },
   resumed: { level: "info", meaning: "A control request ended the pause." },
-  part_crashed: { level: "error", meaning: "A part of the program crashed; please report it.", facts: ["part"] },
+  part_crashed: {
+    level: "error",
+    meaning: "A part of the program crashed; please report it.",
+    facts: ["part", "cause", "crashesWithinAMinute"],
+  },
   part_restarted: { level: "info", meaning: "A part that had crashed is started again.", facts: ["part"] },
   stopping: { level: "info", meaning: "The program was asked to stop." },
   failed: { level: "error", meaning: "Why the program ends; the exit code says the same.", facts: ["reason"] },

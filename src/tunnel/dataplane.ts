@@ -1,10 +1,19 @@
 /** The data plane as an Effect service: one `Link` per transport, its events in a queue, its end in the scope. */
 import { Context, Data, Deferred, Effect, Exit, Layer, Queue, type Scope } from "effect"
-import type { Command, CounterName, Event } from "../dataplane/index.ts"
-import { type OffloadName, startDataPlane } from "../dataplane/index.ts"
+import {
+  type Command,
+  type CounterName,
+  counterReader,
+  createCounterMemory,
+  type DataPlaneHandle,
+  type Event,
+  type OffloadName,
+  startDataPlane,
+} from "../dataplane/index.ts"
 import { monotonicMilliseconds, openTcpSocket, openUdpSocket, SystemError } from "../linux/index.ts"
 import type { DataKey } from "../protocol/index.ts"
-import { DataPlaneCrashed } from "./errors.ts"
+import { HostRefused, type KeepsCrashing } from "./errors.ts"
+import { supervised } from "./supervisor.ts"
 
 /** Where a transport leads to: one resolved address. */
 export interface Endpoint {
@@ -16,6 +25,8 @@ export interface Endpoint {
 }
 
 export class TransportError extends Data.TaggedError("TransportError")<{ readonly message: string }> {}
+
+class WorkerCrashed extends Data.TaggedError("WorkerCrashed")<{ readonly message: string }> {}
 
 export type LinkEvent = Extract<Event, { readonly generation: number }>
 
@@ -42,8 +53,11 @@ export class DataPlane extends Context.Service<
     readonly now: () => number
     /** Everything sent before has been handled by the worker. */
     readonly flush: Effect.Effect<void>
-    /** Never succeeds; fails when the worker or the tun device is lost. */
-    readonly lost: Effect.Effect<never, DataPlaneCrashed>
+    /**
+     * Never succeeds; fails when the tun device is lost, or a worker that crashes has been started again too often. A single
+     * crash is the end of every link, and of nothing else.
+     */
+    readonly lost: Effect.Effect<never, HostRefused | KeepsCrashing>
   }
 >()("culvert/tunnel/DataPlane") {
   static readonly layer = (disabledOffloads: ReadonlyArray<OffloadName> = []) =>
@@ -51,12 +65,20 @@ export class DataPlane extends Context.Service<
       DataPlane,
       Effect.gen(function* () {
         const notes = yield* Queue.unbounded<Extract<Event, { readonly type: "offload" }>>()
-        const lost = yield* Deferred.make<never, DataPlaneCrashed>()
+        const lost = yield* Deferred.make<never, HostRefused | KeepsCrashing>()
         const links = new Map<number, Queue.Queue<LinkEvent>>()
         const barriers = new Map<number, Deferred.Deferred<void>>()
+        const memory = createCounterMemory()
+        const counters = counterReader(memory)
         let generation = 0
         let barrier = 0
+        let worker: DataPlaneHandle | undefined
+        let running = yield* Deferred.make<void>()
+        // What a worker that replaces a crashed one has to be told.
+        let tun: number | undefined
+        let mss: { readonly ipv4: number; readonly ipv6: number } | undefined
 
+        const send = (command: Command) => worker?.send(command)
         const onEvent = (event: Event) => {
           if ("generation" in event) {
             const queue = links.get(event.generation)
@@ -66,25 +88,41 @@ export class DataPlane extends Context.Service<
             barriers.delete(event.number)
             if (waiting !== undefined) Deferred.doneUnsafe(waiting, Exit.void)
           } else if (event.type === "tunFailed") {
-            Deferred.doneUnsafe(lost, Exit.fail(new DataPlaneCrashed({ message: `tun device: ${event.message}` })))
+            Deferred.doneUnsafe(lost, Exit.fail(new HostRefused({ message: `tun device: ${event.message}` })))
           } else if (event.type === "offload") Queue.offerUnsafe(notes, event)
         }
-        const plane = yield* Effect.acquireRelease(
-          Effect.sync(() =>
-            startDataPlane({
-              disabledOffloads,
-              onEvent,
-              onCrash: (message) =>
-                Deferred.doneUnsafe(
-                  lost,
-                  Exit.fail(new DataPlaneCrashed({ message: `data plane worker: ${message}` })),
-                ),
+        const runWorker = Effect.gen(function* () {
+          const crashed = yield* Deferred.make<never, WorkerCrashed>()
+          const onCrash = (message: string) => {
+            worker = undefined
+            running = Deferred.makeUnsafe()
+            for (const [number, queue] of links) {
+              Queue.offerUnsafe(queue, {
+                type: "transportFailed",
+                generation: number,
+                message: `the data plane crashed: ${message}`,
+              })
+            }
+            Deferred.doneUnsafe(crashed, Exit.fail(new WorkerCrashed({ message })))
+          }
+          yield* Effect.acquireRelease(
+            Effect.sync(() => {
+              const handle = startDataPlane({ counters: memory, disabledOffloads, onEvent, onCrash })
+              worker = handle
+              if (tun !== undefined) send({ type: "attachTun", fd: tun })
+              if (mss !== undefined) send({ type: "clampMss", ...mss })
+              Deferred.doneUnsafe(running, Exit.void)
+              return handle
             }),
-          ),
-          (plane) => Effect.promise(() => plane.stop()).pipe(Effect.timeoutOption("500 millis")),
+            (handle) => Effect.promise(() => handle.stop()).pipe(Effect.timeoutOption("500 millis")),
+          )
+          return yield* Deferred.await(crashed)
+        })
+        yield* supervised("data plane worker", runWorker).pipe(
+          Effect.catch((error) => Deferred.fail(lost, error)),
+          Effect.forkScoped({ startImmediately: true }),
         )
         yield* Queue.take(notes).pipe(Effect.flatMap(tellOffload), Effect.forever, Effect.forkScoped)
-        const send = (command: Command) => plane.send(command)
         const flush = Effect.gen(function* () {
           const number = ++barrier
           const waiting = yield* Deferred.make<void>()
@@ -95,6 +133,7 @@ export class DataPlane extends Context.Service<
 
         return DataPlane.of({
           open: Effect.fnUntraced(function* (endpoint) {
+            yield* Deferred.await(running)
             const number = ++generation
             const events = yield* Queue.unbounded<LinkEvent>()
             yield* Effect.acquireRelease(
@@ -132,17 +171,26 @@ export class DataPlane extends Context.Service<
           }),
           attachTun: (fd) =>
             Effect.acquireRelease(
-              Effect.sync(() => send({ type: "attachTun", fd })),
+              Effect.sync(() => {
+                tun = fd
+                send({ type: "attachTun", fd })
+              }),
               // The descriptor is closed by its owner next: the worker must have let go of it.
               () =>
                 Effect.andThen(
-                  Effect.sync(() => send({ type: "detachTun" })),
+                  Effect.sync(() => {
+                    tun = undefined
+                    send({ type: "detachTun" })
+                  }),
                   flush,
                 ),
             ),
-          clampMss: (mss) => send({ type: "clampMss", ...mss }),
-          counter: (name) => plane.counters.read(name),
-          counters: () => plane.counters.all(),
+          clampMss: (wanted) => {
+            mss = wanted
+            send({ type: "clampMss", ...wanted })
+          },
+          counter: counters.read,
+          counters: counters.all,
           now: monotonicMilliseconds,
           flush,
           lost: Deferred.await(lost),

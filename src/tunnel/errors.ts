@@ -39,9 +39,9 @@ export class HostRefused extends Data.TaggedError("HostRefused")<{ readonly mess
   override readonly [Runtime.errorExitCode] = 71
 }
 
-/** The data-plane worker died: an invariant of ours is broken. */
-export class DataPlaneCrashed extends Data.TaggedError("DataPlaneCrashed")<{ readonly message: string }> {
+/** A part of the program crashes again and again: an invariant of ours is broken. */
+export class KeepsCrashing extends Data.TaggedError("KeepsCrashing")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 1
 }
 
-export type TunnelError = AuthenticationRefused | GaveUp | HostRefused | DataPlaneCrashed
+export type TunnelError = AuthenticationRefused | GaveUp | HostRefused | KeepsCrashing
