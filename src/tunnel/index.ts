@@ -3,7 +3,7 @@
 export { Control, type Wish } from "./control.ts"
 export { type CredentialPlaces, Credentials, credentialsFrom } from "./credentials.ts"
 export { DataPlane } from "./dataplane.ts"
-export { AuthenticationRefused, DataPlaneCrashed, GaveUp, HostRefused, type TunnelError } from "./errors.ts"
+export { AuthenticationRefused, GaveUp, HostRefused, KeepsCrashing, type TunnelError } from "./errors.ts"
 export { type PodSettings, readPod } from "./pod.ts"
 export type { ReadyTarget } from "./readycheck.ts"
 export { type Happened, type Phase, type Status, StatusRef } from "./status.ts"
