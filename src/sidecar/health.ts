@@ -28,7 +28,8 @@ export const liveness = (seen: Observation): ReadonlyArray<Check> => [
 /** Packets pass: connected, addresses and routes in place, and the server heard within its ping window. */
 export const readiness = (seen: Observation): ReadonlyArray<Check> => {
   const { phase, deadAfter, lastError, killSwitch, readyCheck } = seen.status
-  const limit = deadAfter === undefined ? undefined : deadAfter * 1000
+  // The keepalive policy ends the connection at `deadAfter`, control packets counted; this catches one that does not.
+  const limit = deadAfter === undefined ? undefined : deadAfter * 1000 + policySlack
   return [
     ...liveness(seen),
     {
@@ -66,3 +67,6 @@ const killSwitchReasons = {
   off: "off, as asked",
   none: "none: no CAP_NET_ADMIN",
 } as const
+
+/** ms; so that probe and phase do not contradict each other in the moment in which the policy acts. */
+const policySlack = 1000
