@@ -203,8 +203,8 @@ export class Forwarder implements PacketSink {
     }
     const { framing } = key
     if (framing === undefined) return this.dispatch(memory, key.opener.payloadAt, payloadLength)
-    const unframed = framing.unframe(memory.bytes, key.opener.payloadAt, payloadLength)
-    return unframed < 0 ? unframed : this.dispatch(memory, framing.payloadAt, unframed)
+    const unframed = framing.unframe(memory, key.opener.payloadAt, payloadLength)
+    return unframed < 0 ? unframed : this.dispatch(framing.memory, framing.payloadAt, unframed)
   }
 
   /** A payload is a message for us or a packet for the tun. */

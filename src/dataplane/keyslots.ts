@@ -2,7 +2,7 @@
 import type { Arena, Region } from "../linux/index.ts"
 import type { DataKey } from "../protocol/output.ts"
 import type { ReplayWindowSize } from "./commands.ts"
-import { Framing } from "./framing.ts"
+import { Framing, LARGEST_PLAIN } from "./framing.ts"
 import { formatOf, type PacketFormat } from "./keyformat.ts"
 import { ReplayWindow } from "./replay.ts"
 
@@ -24,7 +24,10 @@ export class KeySlots {
   private readonly slots: Array<KeySlot | undefined> = new Array(KEY_IDS).fill(undefined)
   private readonly nonces: ReadonlyArray<{ readonly seal: Region; readonly open: Region }>
 
+  private readonly plain: Region
+
   constructor(arena: Arena) {
+    this.plain = arena.allocate(LARGEST_PLAIN)
     this.nonces = Array.from({ length: KEY_IDS }, () => ({ seal: arena.allocate(12), open: arena.allocate(12) }))
   }
 
@@ -38,7 +41,7 @@ export class KeySlots {
     const { keyId, compression } = key
     this.retire(keyId)
     const format = formatOf(key, this.nonces[keyId]!, () => new ReplayWindow(window))
-    const framing = compression && new Framing(compression)
+    const framing = compression && new Framing(compression, this.plain)
     this.slots[keyId] = {
       ...format,
       keyId,

@@ -21,7 +21,7 @@ export const chooseCompression = (
   if (row === undefined) return Result.fail(`the server pushed "${pushed}", which is no framing that is known`)
   if (row.compresses && !decompress)
     return Result.fail(
-      `the server pushed "${pushed}", but compressed packets are taken only with allow-compression asym`,
+      `the server pushed "${pushed}", but compressed packets are taken only with "compress" and "allow-compression asym" in the file`,
     )
   return Result.succeed({ form: row.form, decompress })
 }

@@ -32,22 +32,29 @@ export const negotiate = (pushed: Pushed, serverOptions: string, offer: Offer): 
   if (refusal !== undefined) return Result.fail(refusal)
   const compression = chooseCompression(pushed.compression, offer.compression)
   if (Result.isFailure(compression)) return Result.fail(compression.failure)
-  return Result.map(chooseCipher(pushed, serverOptions, offer), (cipher) => ({
+  const chosen = chooseCipher(pushed, serverOptions, offer)
+  if (Result.isFailure(chosen)) return Result.fail(chosen.failure)
+  const cipher = chosen.success
+  const peerId = pushed.peerId === noPeerId ? undefined : pushed.peerId
+  const epoch = pushed.protocolFlags.includes("aead-epoch")
+  if (epoch && (peerId === undefined || isCbc(cipher)))
+    return Result.fail(`the server pushed protocol flag aead-epoch with ${isCbc(cipher) ? cipher : "no peer id"}`)
+  return Result.succeed({
     cipher,
     digest: isCbc(cipher) ? offer.auth : undefined,
+    epoch,
     compression: compression.success,
-    peerId: pushed.peerId === noPeerId ? undefined : pushed.peerId,
+    peerId,
     derivation: pushed.protocolFlags.includes("tls-ekm") ? "tls-ekm" : "prf",
     exitOnControl: pushed.protocolFlags.includes("cc-exit"),
     dynamicWrap: pushed.protocolFlags.includes("dyn-tls-crypt"),
-  }))
+  })
 }
 
 const refusePush = (pushed: Pushed): string | undefined => {
   if (pushed.tunMtu !== undefined && (pushed.tunMtu < minTunMtu || pushed.tunMtu > maxTunMtu))
     return `the server pushed tun-mtu ${pushed.tunMtu}, outside ${minTunMtu} to ${maxTunMtu}`
-  const flag = pushed.protocolFlags.find((name) => notAnnounced.has(name))
-  return flag === undefined ? undefined : `the server pushed protocol flag ${flag}, which was not announced`
+  return undefined
 }
 
 /** The pushed cipher; without one that of the server's options string; without that `data-ciphers-fallback`. */
@@ -71,6 +78,4 @@ const chooseCipher = (pushed: Pushed, serverOptions: string, offer: Offer): Resu
   return Result.fail(`the server named no data cipher (data-ciphers allows ${offered}): set data-ciphers-fallback`)
 }
 
-/** Each changes what is on the wire; a server may only push them to a client that announced them. */
-const notAnnounced: ReadonlySet<string> = new Set(["aead-epoch"])
 const minTunMtu = 100

@@ -2,7 +2,7 @@
  * The two descriptions of itself that a client sends with key method 2: the options string, which servers compare with their
  * own only to warn, and the peer info, which says what the server may choose.
  */
-import type { ControlWrapping, DataCipher, DigestName, Transport } from "../config/profile.ts"
+import type { Compression, ControlWrapping, DataCipher, DigestName, Transport } from "../config/profile.ts"
 import { digestLength } from "./wrap.ts"
 
 export interface OptionsStringFacts {
@@ -11,7 +11,7 @@ export interface OptionsStringFacts {
   readonly auth: DigestName
   readonly wrapping: ControlWrapping
   /** `comp-lzo` in the string: any framing of compression. */
-  readonly compression: unknown
+  readonly compression: Compression | undefined
 }
 
 /** As OpenVPN 2.6 composes it for a client that negotiates its cipher. */
@@ -61,6 +61,7 @@ export interface PeerInfoFacts {
   readonly tunMtu: number
   /** `push-peer-info`: tell more than the server needs. */
   readonly push: boolean
+  readonly compression: Compression | undefined
   /** A code is at hand for a question in mid-login (CR_TEXT). */
   readonly answersQuestions: boolean
   /** From `setenv`: UV_* goes only with `push`, IV_* always. */
@@ -78,6 +79,7 @@ export const peerInfo = (facts: PeerInfoFacts): string => {
     ["IV_NCP", dataCiphers.includes("AES-128-GCM") && dataCiphers.includes("AES-256-GCM") ? "2" : undefined],
     ["IV_CIPHERS", dataCiphers.join(":")],
     ["IV_PROTO", String(protocolBits(facts.pull))],
+    ...(facts.compression?.allow === "asym" ? decompressors : []),
     ["IV_LZO_STUB", "1"],
     ["IV_COMP_STUB", "1"],
     ["IV_COMP_STUBv2", "1"],
@@ -97,6 +99,12 @@ export const peerInfo = (facts: PeerInfoFacts): string => {
 /** OpenVPN's `tun-mtu-max`: the largest tun MTU that a server may push. */
 export const maxTunMtu = 1600
 
+const decompressors: ReadonlyArray<readonly [string, string]> = [
+  ["IV_LZ4", "1"],
+  ["IV_LZ4v2", "1"],
+  ["IV_LZO", "1"],
+]
+
 /** A line break inside a value would start a line of its own. */
 const singleLine = (value: string): string => value.replace(/[\0\r\n]/g, "_")
 
@@ -107,9 +115,10 @@ const protocolBits = (pull: boolean): number =>
   ivProto.authPendingKeyword |
   ivProto.exitNotify |
   ivProto.authFailTemporary |
-  ivProto.dynamicTlsCrypt
+  ivProto.dynamicTlsCrypt |
+  ivProto.dataEpoch
 
-/** Bits of IV_PROTO. Not set, because not built: NCP_P2P 32, DATA_EPOCH 1024, PUSH_UPDATE 4096. */
+/** Bits of IV_PROTO. Not set, because not built: NCP_P2P 32, PUSH_UPDATE 4096. */
 const ivProto = {
   dataV2: 2,
   requestPush: 4,
@@ -118,4 +127,5 @@ const ivProto = {
   exitNotify: 128,
   authFailTemporary: 256,
   dynamicTlsCrypt: 512,
+  dataEpoch: 1024,
 } as const

@@ -16,6 +16,12 @@ export interface CredentialPlaces {
   readonly directory: string
 }
 
+/** Every file that is looked for. */
+export const credentialFiles = (places: CredentialPlaces): ReadonlyArray<string> => [
+  ...(places.file === undefined ? [] : [places.file]),
+  ...["username", "password", "otp", "key-passphrase"].map((name) => join(places.directory, name)),
+]
+
 export class Credentials extends Context.Service<
   Credentials,
   {

@@ -1,6 +1,7 @@
 /** Data ciphers that have to be asked for, and framings of compression. GCM and ChaCha20 of the default are in the matrix. */
 import { describe, expect, test } from "bun:test"
-import type { DataCipher, ServerOptions } from "../support/openvpn.ts"
+import { type DataCipher, type ServerOptions, tunnel } from "../support/openvpn.ts"
+import { ping } from "../support/traffic.ts"
 import { useBench } from "./bench.ts"
 
 const bench = useBench()
@@ -81,5 +82,41 @@ describe("framing of compression", () => {
     await using client = bench.connect(options, { lines: ["comp-lzo no"] })
     await client.ready()
     await bench.carriesTraffic()
+  })
+
+  describe.each([
+    ["compress lz4-v2", "compress lz4-v2"],
+    ["compress lz4", "compress lz4"],
+    ["compress lzo", "compress lzo"],
+    ["comp-lzo yes", "comp-lzo yes"],
+  ])("%s of a server that compresses", (line, own) => {
+    /** What the server's end makes short of it. */
+    const echo = () => ping(bench.lab.client, tunnel.ipv4, 3, ["-s", "1300", "-p", "41"])
+    const options: ServerOptions = { lines: [line, "allow-compression yes", `push "${line}"`] }
+
+    test("is taken with allow-compression asym", async () => {
+      await using _server = await bench.serve(options)
+      await using client = bench.connect({}, { lines: ["allow-compression asym", own] })
+      await client.ready()
+      await echo()
+      await bench.carriesTraffic()
+      const { counters = {} } = await client.status()
+      expect([counters["drop:compressed"] ?? 0, counters["drop:malformed"] ?? 0]).toEqual([0, 0])
+    })
+  })
+
+  test("a server that compresses is refused when the file allows it not", async () => {
+    const lines = ["compress lz4-v2", "allow-compression yes", 'push "compress lz4-v2"']
+    await using _server = await bench.serve({ lines })
+    await using client = bench.connect({})
+    expect((await client.event("disconnected")).message).toContain("allow-compression asym")
+  })
+
+  test("what a server compresses all the same is dropped, and counted", async () => {
+    await using _server = await bench.serve({ lines: ["compress lz4-v2", "allow-compression yes"] })
+    await using client = bench.connect({}, { lines: ["compress stub-v2", "allow-compression no"] })
+    await client.ready()
+    await expect(ping(bench.lab.client, tunnel.ipv4, 1, ["-s", "1300", "-p", "41"])).rejects.toThrow("ping")
+    expect((await client.status()).counters?.["drop:compressed"]).toBeGreaterThan(0)
   })
 })

@@ -102,7 +102,13 @@ describe("a key method 2 message", () => {
 })
 
 describe("the options string", () => {
-  const facts = { transport: "udp", tunMtu: 1500, auth: "SHA1", wrapping: { _tag: "Plain" }, compression: undefined } as const
+  const facts = {
+    transport: "udp",
+    tunMtu: 1500,
+    auth: "SHA1",
+    wrapping: { _tag: "Plain" },
+    compression: undefined,
+  } as const
 
   test("is OpenVPN 2.6's, with tls-auth and its direction", () => {
     expect(optionsString({ ...facts, wrapping: tlsAuth(1) })).toBe(
@@ -128,6 +134,7 @@ describe("the peer info", () => {
     pull: true,
     tunMtu: 1500,
     answersQuestions: false,
+    compression: undefined,
     variables: [
       ["UV_ROOM", "a\nIV_PROTO=2"],
       ["IV_SSO", "webauth"],
@@ -138,16 +145,21 @@ describe("the peer info", () => {
 
   test("tells UV_ variables and details only with push-peer-info, and lets none forge a line", () => {
     expect(peerInfo({ ...facts, push: false })).toBe(
-      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=926\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\nIV_SSO=webauth\n",
+      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=1950\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\nIV_SSO=webauth\n",
     )
     expect(peerInfo({ ...facts, push: true })).toBe(
-      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=926\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\n" +
+      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=1950\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\n" +
         "IV_PLAT_VER=6.1\nIV_SSL=OpenSSL 3\nUV_ROOM=a_IV_PROTO=2\nIV_SSO=webauth\n",
     )
   })
 
+  test("announces decompression where the file allows it", () => {
+    const compression = { framing: "lz4-v2", allow: "asym" } as const
+    expect(peerInfo({ ...facts, push: false, compression })).toContain("IV_LZ4=1\nIV_LZ4v2=1\nIV_LZO=1\n")
+  })
+
   test("asks for no push without pull", () => {
-    expect(peerInfo({ ...facts, push: false, pull: false })).toContain("IV_PROTO=922\n")
+    expect(peerInfo({ ...facts, push: false, pull: false })).toContain("IV_PROTO=1946\n")
   })
 })
 

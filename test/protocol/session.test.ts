@@ -83,7 +83,7 @@ describe("a push that cannot be honoured names what was pushed and what is allow
     [`${pushReply},compress lz4-v2`, "compress lz4-v2", "allow-compression asym"],
     [`${pushReply},compress migrate`, "compress migrate", "known"],
     [`${pushReply},tun-mtu 9000`, "9000", "1600"],
-    [`${pushReply},protocol-flags aead-epoch tls-ekm`, "aead-epoch", "announced"],
+    ["PUSH_REPLY,cipher AES-256-GCM,protocol-flags aead-epoch tls-ekm", "aead-epoch", "peer id"],
   ] as const
   for (const [push, ...words] of cases)
     test(push, () => {

@@ -8,6 +8,7 @@ import * as Result from "effect/Result"
 import type { ControlWrapping, DataCipher, DigestName } from "../../src/config/profile.ts"
 import { concat, empty, sameBytes } from "../../src/protocol/bytes.ts"
 import { ControlText, terminated } from "../../src/protocol/control.ts"
+import { isCbc } from "../../src/protocol/datachannel.ts"
 import {
   buildKeyMethod2,
   type KeyMethod2,
@@ -44,6 +45,10 @@ export interface ServerOptions {
   readonly stop: "never" | "beforeReset" | "beforeTls" | "duringTls" | "beforePush"
   /** Keeps nothing of a client's first packet, and asks for its wrapped key again (tls-crypt-v2). */
   readonly cookie?: boolean
+  /** The framing that both sides have. */
+  readonly compression?: DataKey["compression"]
+  /** The epoch format, which the push has to say as well. */
+  readonly epoch?: boolean
   /** dyn-tls-crypt, which the push has to say as well. */
   readonly dynamicWrap?: boolean
   /** Ciphertext per packet. */
@@ -254,14 +259,15 @@ class ServerKeyState {
   }
 
   dataKey(clientSessionId: Uint8Array, serverSessionId: Uint8Array): DataKey {
-    const { crypto, derivation, cipher, peerId } = this.#options
+    const { crypto, derivation, cipher, peerId, epoch = false, compression } = this.#options
     const client = this.#clientSource!
     const server = this.#source!
     const block =
       derivation === "tls-ekm"
         ? this.#tls!.exportKey(exporterLabel, keyBlockLength)
         : prfKeyBlock(crypto, { client, server, clientSessionId, serverSessionId })
-    return sliceKeyBlock(block, { keyId: this.keyId, cipher, peerId })!
+    const digest = isCbc(cipher) ? this.#options.auth : undefined
+    return sliceKeyBlock(block, { keyId: this.keyId, cipher, peerId, digest, epoch, compression })!
   }
 
   flush(now: number): void {

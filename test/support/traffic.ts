@@ -6,7 +6,12 @@ import { bun } from "./culvert.ts"
 import type { Lab, Namespace } from "./lab.ts"
 
 /** Pings until the first answer or the deadline (seconds); says what ping said when there is none. */
-export async function ping(from: Namespace, address: string, seconds = 5): Promise<void> {
+export async function ping(
+  from: Namespace,
+  address: string,
+  seconds = 5,
+  parameters: ReadonlyArray<string> = [],
+): Promise<void> {
   const { code, stdout, stderr } = await from.finish([
     "ping",
     "-n",
@@ -16,6 +21,7 @@ export async function ping(from: Namespace, address: string, seconds = 5): Promi
     String(seconds),
     "-i",
     "0.2",
+    ...parameters,
     address,
   ])
   if (code !== 0) throw new Error(`ping ${address}: ${(stdout + stderr).trim()}`)

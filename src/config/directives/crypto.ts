@@ -1,17 +1,5 @@
 /** Rows: keys, certificates, what proves that the server is the right one, ciphers, and renegotiation. */
-import {
-  flag,
-  honoured,
-  ignored,
-  ignoredLoudly,
-  noEffectYet,
-  notYet,
-  type Row,
-  refused,
-  takes,
-  takesMany,
-  usage,
-} from "../row.ts"
+import { flag, honoured, ignored, ignoredLoudly, notYet, type Row, refused, takes, takesMany, usage } from "../row.ts"
 import { fingerprint, hexBits, integer, nameList, oneOf, seconds, sha256Fingerprint, text } from "../values.ts"
 
 const certificateFile = { maximumBytes: 1048576 }
@@ -242,7 +230,6 @@ export const crypto = {
   "comp-noadapt": ignored("nothing is compressed", "Compress every packet."),
   "allow-compression": honoured({
     takes: takes([oneOf("no", "asym", "yes")]),
-    pending: noEffectYet("compressed packets are not taken", false),
     otherwise: "no",
     doc: "Whether compressed packets are taken; what is sent is never compressed.",
   }),
