@@ -47,6 +47,7 @@ export class Diagnostics {
   readonly #file: string
   readonly #seen = new Map<string, Omit<Diagnostic, "source"> & { readonly at: Position }>()
   #errorCount = 0
+  #noteCount = 0
 
   constructor(file: string, acceptsPending = false) {
     this.#file = file
@@ -79,8 +80,15 @@ export class Diagnostics {
     return this.#errorCount >= maximumErrors
   }
 
-  /** In the order of the file. `sources` gives the text of a line that may be shown. */
-  sorted(sources: ReadonlyMap<number, string> = new Map()): ReadonlyArray<Diagnostic> {
+  get takesNotes(): boolean {
+    return this.#noteCount < maximumNotes
+  }
+
+  /** In the order of the file. `sourcesOf` gives the text of those of the lines that may be shown. */
+  sorted(sourcesOf?: (lines: ReadonlySet<number>) => ReadonlyMap<number, string>): ReadonlyArray<Diagnostic> {
+    if (this.#seen.size === 0) return []
+    const lines = new Set([...this.#seen.values()].map(({ line }) => line))
+    const sources = sourcesOf?.(lines) ?? new Map<number, string>()
     return [...this.#seen.values()]
       .map(({ at, ...diagnostic }) => ({
         ...diagnostic,
@@ -90,10 +98,13 @@ export class Diagnostics {
   }
 
   #add(severity: Diagnostic["severity"], at: Position, message: string, hint: string | undefined): void {
+    if (severity !== "error" && ++this.#noteCount > maximumNotes) return
     const { line, column } = at
     const key = `${line}:${column}:${severity}:${message}`
     if (this.#seen.has(key)) return
     if (severity === "error") this.#errorCount++
+    else if (this.#noteCount === maximumNotes)
+      message = "there are more notes than would help anybody: the others are left out"
     this.#seen.set(key, { file: this.#file, line, column, severity, message, hint, at })
   }
 }
@@ -104,3 +115,4 @@ export const quote = (text: string): string => `"${printable(text.length > 60 ? 
 const printable = (text: string): string => text.replace(/[^\P{C}\t]/gu, "\ufffd")
 
 const maximumErrors = 200
+const maximumNotes = 1000

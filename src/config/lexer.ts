@@ -41,8 +41,8 @@ export interface LexicalError extends Position {
 export interface Lexed {
   readonly statements: ReadonlyArray<Statement>
   readonly errors: ReadonlyArray<LexicalError>
-  /** Whether a block was still open at the end, so that what follows its tag has not been read as directives. */
-  readonly unclosed: boolean
+  /** Whether the end was not reached: a block was still open there, or there were too many errors before. */
+  readonly incomplete: boolean
 }
 
 export const lex = (text: string): Lexed => lexLines((text.startsWith("\ufeff") ? text.slice(1) : text).split("\n"), 1)
@@ -51,8 +51,12 @@ export const lex = (text: string): Lexed => lexLines((text.startsWith("\ufeff") 
 export const lexLines = (lines: ReadonlyArray<string>, firstLine: number): Lexed => {
   const statements: Array<Statement> = []
   const errors: Array<LexicalError> = []
-  let unclosed = false
+  let incomplete = false
   for (let index = 0; index < lines.length; index++) {
+    if (errors.length >= maximumErrors) {
+      incomplete = true
+      break
+    }
     const source = withoutLineEnd(lines[index]!)
     const line = firstLine + index
     if (isBlankOrComment(source)) continue
@@ -79,7 +83,7 @@ export const lexLines = (lines: ReadonlyArray<string>, firstLine: number): Lexed
       if (end === undefined) {
         const message = `the block <${tag}> is not closed`
         errors.push({ line, column: name.column, message, hint: `add a line </${tag}> after its content` })
-        unclosed = true
+        incomplete = true
         break
       }
       const after = withoutLineEnd(lines[end]!)
@@ -95,11 +99,12 @@ export const lexLines = (lines: ReadonlyArray<string>, firstLine: number): Lexed
       index = end
     }
   }
-  return { statements, errors, unclosed }
+  return { statements, errors, incomplete }
 }
 
 /** The words of one line. A comment ends it; an unfinished quotation or a backslash before anything but `\`, `"` and space is an error. */
 export const splitWords = (source: string, line: number): Result.Result<ReadonlyArray<Word>, LexicalError> => {
+  if (!/["'\\#;]/.test(source)) return splitPlain(source, line)
   const words: Array<Word> = []
   let state: "between" | "bare" | "double" | "single" = "between"
   let text = ""
@@ -138,9 +143,22 @@ export const splitWords = (source: string, line: number): Result.Result<Readonly
     }
     words.push({ text, line, column })
     state = "between"
-    if (words.length > maximumWords) return fail(column, `more than ${maximumWords} words on one line`)
+    if (words.length > maximumWords) return fail(column, tooManyWords)
   }
   return Result.succeed(words)
+}
+
+/** A line without quotation, escape or comment: by far the most lines. */
+const splitPlain = (source: string, line: number): Result.Result<ReadonlyArray<Word>, LexicalError> => {
+  const words: Array<Word> = []
+  for (let index = 0; index < source.length; index++) {
+    if (isSpace(source[index]!)) continue
+    const start = index
+    while (index < source.length && !isSpace(source[index]!)) index++
+    words.push({ text: source.slice(start, index), line, column: start + 1 })
+  }
+  if (words.length <= maximumWords) return Result.succeed(words)
+  return Result.fail({ line, column: words[maximumWords]!.column, message: tooManyWords, hint: undefined })
 }
 
 /** `text` as one word that `splitWords` reads back. The text holds no line end. */
@@ -181,3 +199,5 @@ const backslashHint = 'double it: "C:\\\\keys\\\\static.key"'
 /** OpenVPN's OPTION_LINE_SIZE with its line end, and MAX_PARMS with the name. */
 const maximumLineLength = 255
 const maximumWords = 16
+const tooManyWords = `more than ${maximumWords} words on one line`
+const maximumErrors = 200

@@ -35,9 +35,9 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Parsed
   const lexed = lex(text)
   for (const error of lexed.errors) report.error(error, error.message, error.hint)
   const settings = readSettings(lexed.statements, "file", report)
-  const complete = !lexed.unclosed && !report.isFull
+  const complete = !lexed.incomplete && !report.isFull
   const profile = buildProfile(settings, options, complete, report)
-  const diagnostics = report.sorted(sourcesOf(text))
+  const diagnostics = report.sorted((lines) => sourcesOf(text, lines))
   return profile === undefined || report.hasErrors
     ? Result.fail(diagnostics)
     : Result.succeed({ profile, notes: diagnostics })
@@ -54,18 +54,19 @@ export const needs = (text: string, file: string): ReadonlyArray<FileNeed> => {
   return found
 }
 
-/** The lines that may be shown: those that begin with a directive whose words are no secrets, and are not in a block. */
-const sourcesOf = (text: string): ReadonlyMap<number, string> => {
+/** Of `lines` those that may be shown: they begin with a directive whose words are no secrets, and are not in a block. */
+const sourcesOf = (text: string, lines: ReadonlySet<number>): ReadonlyMap<number, string> => {
   const sources = new Map<number, string>()
   let closing: string | undefined
   for (const [index, line] of text.split("\n").entries()) {
+    if (closing === undefined && !lines.has(index + 1) && !line.includes("<")) continue
     const source = line.replace(/^\ufeff/, "").replace(/\r$/, "")
     const shown = source.trim()
-    const tag = /^<([a-z0-9-]+)>/.exec(shown)?.[1]
     if (closing !== undefined) {
       if (shown.startsWith(closing)) closing = undefined
       continue
     }
+    const tag = /^<([a-z0-9-]+)>/.exec(shown)?.[1]
     if (tag !== undefined && tag !== "connection") closing = `</${tag}>`
     const name = shown.split(/\s/, 1)[0]!.replace(/^--/, "")
     if (tag !== undefined || (isDirective(name) && !rowOf(name).secret)) sources.set(index + 1, source.slice(0, 255))

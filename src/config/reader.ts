@@ -18,10 +18,9 @@ export const readSettings = (
   statements: ReadonlyArray<Statement>,
   place: Place,
   report: Diagnostics,
-  outer: Tolerance = toleranceOf(statements),
+  tolerance: Tolerance = toleranceOf(statements),
 ): Settings => {
   const settings = new Settings()
-  const tolerance = place === "file" ? toleranceOf(statements) : outer
   for (const written of statements) {
     if (report.isFull) {
       report.error(written.name, "too many errors: the rest is not read", "is this a configuration file?")
@@ -81,7 +80,9 @@ interface Tolerance {
 }
 
 const toleranceOf = (statements: ReadonlyArray<Statement>): Tolerance => {
-  const lines = statements.map(({ name, words }) => [name.text, ...words.map((word) => word.text)])
+  const lines = statements
+    .filter(({ name }) => name.text === "setenv" || name.text === "ignore-unknown-option")
+    .map(({ name, words }) => [name.text, ...words.map((word) => word.text)])
   return {
     everything: lines.some(([name, ...words]) => name === "setenv" && words.join(" ") === "FORWARD_COMPATIBLE 1"),
     names: new Set(lines.filter(([name]) => name === "ignore-unknown-option").flatMap(([, ...words]) => words)),
@@ -189,20 +190,19 @@ const readWords = (
   report: Diagnostics,
 ): ReadonlyArray<unknown> | undefined => {
   const { required, optional, rest }: Parameters<ReadonlyArray<unknown>> = row.takes
-  const usage = `usage: ${syntaxOf(statement.name.text, row)}`
+  const usage = () => `usage: ${syntaxOf(statement.name.text, row)}`
   if (words.length < required.length) {
-    report.error(statement.name, `${quoteName(statement)} is incomplete`, usage)
+    report.error(statement.name, `${quoteName(statement)} is incomplete`, usage())
     return undefined
   }
-  const grammars = [...required, ...optional]
   const values: Array<unknown> = []
   for (const [index, word] of words.entries()) {
-    const grammar = grammars[index] ?? rest
+    const grammar = required[index] ?? optional[index - required.length] ?? rest
     if (grammar === undefined) {
       report.error(
         word,
         `unexpected ${quoteUnlessSecret(word, row)} after ${quoteName(statement)}`,
-        hintForWord(words, index) ?? usage,
+        hintForWord(words, index) ?? usage(),
       )
       return undefined
     }
@@ -225,9 +225,10 @@ const reportRepetitions = (settings: Settings, report: Diagnostics): void => {
     if (first === undefined) continue
     // `ca [inline]` and the block that it stands for are one.
     const given = found.filter((setting) => !standsForBlock(setting))
-    for (const [index, setting] of given.entries()) {
+    for (const [index, setting] of repeats ? [] : given.entries()) {
       const previous = given[index - 1]
-      if (repeats || previous === undefined) continue
+      if (previous === undefined) continue
+      if (!report.takesNotes) break
       const message = `"${name}" is given again and takes the place of line ${previous.line}`
       if (isSame(previous, setting)) report.info(setting, message)
       else report.warning(setting, message)

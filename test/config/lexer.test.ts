@@ -82,9 +82,9 @@ describe("statements", () => {
   })
 
   test("a block that is not closed is reported where it opens", () => {
-    const { errors, unclosed } = lex("client\n  <ca>\nx\nverb 3\n")
+    const { errors, incomplete } = lex("client\n  <ca>\nx\nverb 3\n")
     expect(errors).toMatchObject([{ line: 2, column: 3, message: "the block <ca> is not closed" }])
-    expect(unclosed).toBe(true)
+    expect(incomplete).toBe(true)
   })
 
   test("a closing tag without its opening one, and text after a closing tag", () => {
