@@ -7,6 +7,8 @@ export interface Observation {
   readonly workerAge: number
   /** Milliseconds since the last authenticated packet; undefined when there was none yet. */
   readonly receiveAge: number | undefined
+  /** Milliseconds since the phase last changed. */
+  readonly phaseAge: number
 }
 
 export interface Check {
@@ -30,6 +32,8 @@ export const readiness = (seen: Observation): ReadonlyArray<Check> => {
   const { phase, deadAfter, lastError, killSwitch, readyCheck } = seen.status
   // The keepalive policy ends the connection at `deadAfter`, control packets counted; this catches one that does not.
   const limit = deadAfter === undefined ? undefined : deadAfter * 1000 + policySlack
+  // A new connection does not answer for the silence of the one before: its handshake was authentic as well.
+  const heard = Math.min(seen.receiveAge ?? Number.POSITIVE_INFINITY, seen.phaseAge)
   return [
     ...liveness(seen),
     {
@@ -47,11 +51,11 @@ export const readiness = (seen: Observation): ReadonlyArray<Check> => {
     },
     {
       name: "server-heard",
-      ok: phase === "connected" && (limit === undefined || seen.receiveAge === undefined || seen.receiveAge < limit),
+      ok: phase === "connected" && (limit === undefined || heard < limit),
       reason:
-        seen.receiveAge === undefined
-          ? "no data packet yet"
-          : `${Math.round(seen.receiveAge / 1000)} s ago${limit === undefined ? "" : ` (limit ${deadAfter} s)`}`,
+        phase !== "connected"
+          ? "not connected"
+          : `${Math.round(heard / 1000)} s ago${limit === undefined ? "" : ` (limit ${deadAfter} s)`}`,
     },
     ...(readyCheck === undefined
       ? []

@@ -30,6 +30,7 @@ export const serve = Effect.fnUntraced(function* (listen: Listen, sources: Sourc
     return {
       status: sources.status(),
       workerAge: at - (counters.heartbeat ?? 0),
+      phaseAge: Date.now() - sources.status().since,
       receiveAge: (counters.lastReceive ?? 0) > 0 ? at - (counters.lastReceive ?? 0) : undefined,
     }
   }

@@ -38,15 +38,19 @@ it.live("the probes tell the truth in every phase", () =>
   Effect.gen(function* () {
     const { world, get, codes } = yield* served
     expect(yield* codes).toEqual([503, 200, 503])
-    world.status = { ...idle, phase: "connected", connects: 1, deadAfter: 60 }
+    world.status = { ...idle, phase: "connected", connects: 1, deadAfter: 60, since: Date.now() }
     expect(yield* codes).toEqual([200, 200, 200])
     world.status = { ...world.status, phase: "waiting", lastError: "nothing heard" }
     expect(yield* codes).toEqual([200, 200, 503])
     expect((yield* get("/readyz")).body).toContain("waiting: nothing heard")
-    world.status = { ...world.status, phase: "connected" }
+    world.status = { ...world.status, phase: "connected", since: Date.now() - 3_600_000 }
     world.counters.lastReceive = 38_999
     expect(yield* codes).toEqual([200, 200, 503])
     world.counters.lastReceive = 39_001
+    expect(yield* codes).toEqual([200, 200, 200])
+    // Silence before a reconnect is not held against the new connection.
+    world.counters.lastReceive = 1
+    world.status = { ...world.status, since: Date.now() }
     expect(yield* codes).toEqual([200, 200, 200])
   }),
 )

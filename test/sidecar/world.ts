@@ -28,6 +28,6 @@ export const idle: Status = {
 }
 
 export const world = (status: Partial<Status>, counters: Readonly<Record<string, number>> = {}) => ({
-  observe: (): Observation => ({ status: { ...idle, ...status }, workerAge: 100, receiveAge: 1000 }),
+  observe: (): Observation => ({ status: { ...idle, ...status }, workerAge: 100, receiveAge: 1000, phaseAge: 60_000 }),
   counters: () => ({ "drop:replay": 0, ...counters }),
 })
