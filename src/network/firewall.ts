@@ -21,6 +21,8 @@ export interface Firewall {
     readonly resolvers: ReadonlyArray<string>
     /** While the program's own names are looked up by the system: port 53 of the resolvers is open for everybody. */
     readonly resolving: boolean
+    /** Names are looked up by the forwarder, so that nobody else needs the resolvers. */
+    readonly forwarded: boolean
     /** Where the forwarder listens on loopback; undefined: queries are not caught. */
     readonly redirectTo: number | undefined
   }

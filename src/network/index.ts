@@ -1,5 +1,7 @@
 export { type HostFacts, planBeside } from "./beside.ts"
 export { type Change, isIpv6, type NextHop } from "./change.ts"
+export { covers } from "./cidr.ts"
+export * from "./dns/index.ts"
 export { explain } from "./explain.ts"
 export { type Exception, type Firewall, forwarderPorts, type Inbound, type ServerEndpoint } from "./firewall.ts"
 export { Ip, IpError } from "./ip.ts"

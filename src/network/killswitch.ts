@@ -38,10 +38,7 @@ export class KillSwitch extends Context.Service<
         yield* Ref.set(state, next)
       }).pipe(Effect.uninterruptible)
     const open = (resolving: boolean) =>
-      // Caught queries reach the forwarder, which knows whom to ask.
-      initial.dns.redirectTo === undefined
-        ? change((firewall) => ({ ...firewall, dns: { ...firewall.dns, resolving } }))
-        : Effect.void
+      initial.dns.forwarded ? Effect.void : change((firewall) => ({ ...firewall, dns: { ...firewall.dns, resolving } }))
 
     yield* nft.apply(ruleset(yield* Ref.get(state)))
     yield* Effect.addFinalizer(() =>

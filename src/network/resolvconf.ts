@@ -31,9 +31,10 @@ export const parseResolvConf = (text: string): ResolvConf => {
   return { nameservers, search, options }
 }
 
-/** The file that sends every query to `nameserver`, with search list and options as they were. */
-export const forwarding = (original: string, nameserver: string): string => {
-  const { search, options } = parseResolvConf(original)
+/** The file that sends every query to `nameserver`, with options as they were and `more` behind the search list. */
+export const forwarding = (original: string, nameserver: string, more: ReadonlyArray<string>): string => {
+  const { search: own, options } = parseResolvConf(original)
+  const search = [...new Set([...own, ...more])]
   const kept = original.split("\n").filter((line) => line.startsWith(keptPrefix))
   return [
     "# written by culvert, which forwards names; the lines of the original follow",

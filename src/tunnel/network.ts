@@ -1,8 +1,18 @@
 /** The network part of a connection: from profile and push to a plan, and the plan to the host. */
 import { Effect, Result } from "effect"
 import type { Profile } from "../config/index.ts"
-import { KillSwitch, Network, type NextHop, namesIn, planBeside, planNetwork } from "../network/index.ts"
+import {
+  KillSwitch,
+  Network,
+  type NextHop,
+  namesIn,
+  planBeside,
+  planNetwork,
+  searchDomains,
+  tunnelNames,
+} from "../network/index.ts"
 import { TunDevice } from "./device.ts"
+import { Dns } from "./dns.ts"
 import { AttemptFailed } from "./errors.ts"
 import { type Address, Resolver } from "./resolve.ts"
 import { StatusRef } from "./status.ts"
@@ -18,6 +28,8 @@ export const applyNetwork = Effect.fnUntraced(function* (
   const device = yield* TunDevice
   const network = yield* Network
   const status = yield* StatusRef
+  const dns = yield* Dns
+  const names = tunnelNames(options, dns.fallback)
   const host = yield* network.facts(device.name)
   const plan = planNetwork({
     device: device.name,
@@ -28,7 +40,7 @@ export const applyNetwork = Effect.fnUntraced(function* (
     beside: device.managed ? planBeside(host, network.direct) : [],
     exceptions: network.direct,
     names: yield* lookUp(namesIn(options)),
-    resolvers: [],
+    resolvers: dns.forwards ? names.flatMap(({ servers }) => servers.map(({ address }) => address)) : [],
     leave: { addresses: profile.ifconfigNoexec, routes: profile.routeNoexec },
   })
   if (plan.conflict !== undefined) {
@@ -45,6 +57,14 @@ export const applyNetwork = Effect.fnUntraced(function* (
   }
   const warnings = yield* network.converge(plan.changes).pipe(Effect.mapError(networkRefused))
   for (const warning of warnings) yield* status.event("network_note", warning, { level: "Warn" })
+  yield* dns.tunnel(names, searchDomains(options))
+  if (dns.forwards && !names.some(({ domains }) => domains.length === 0)) {
+    yield* status.event(
+      "dns_no_server",
+      "the server names no DNS server for all names: those outside of the cluster are refused; CULVERT_DNS=ADDRESS names one to ask through the tunnel",
+      { level: "Warn" },
+    )
+  }
   return plan.addresses
 })
 

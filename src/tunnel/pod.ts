@@ -34,7 +34,7 @@ export interface Pod {
 }
 
 export const readPod = (settings: PodSettings, environment: Readonly<Record<string, string | undefined>>): Pod => {
-  const resolvConf = parseResolvConf(readText("/etc/resolv.conf"))
+  const resolvConf = parseResolvConf(readText(resolvConfPath))
   const exceptions = exceptionsOf(settings.bypass, environment)
   const resolvers = resolvConf.nameservers.filter((address) => !isLoopback(address))
   return {
@@ -66,7 +66,8 @@ export const initialFirewall = (pod: Pod): Effect.Effect<Firewall, HostRefused> 
     dns: {
       resolvers: pod.resolvConf.nameservers.filter((address) => !isLoopback(address)),
       resolving: false,
-      redirectTo: undefined,
+      forwarded: settings.dnsMode !== "off",
+      redirectTo: settings.dnsMode === "redirect" ? forwarderPort : undefined,
     },
     earlierUdpPorts: udpPorts(`${readText("/proc/net/udp")}${readText("/proc/net/udp6")}`, ephemeralPorts()),
   })
@@ -122,6 +123,8 @@ export const readText = (path: string): string => {
     return ""
   }
 }
+
+export const resolvConfPath = "/etc/resolv.conf"
 
 /** The kernel shows this only in the network namespace in which the machine was started. */
 const onlyOnTheMachineItself = "/proc/sys/net/core/netdev_max_backlog"

@@ -6,6 +6,7 @@ import { connection } from "./connection.ts"
 import { Control } from "./control.ts"
 import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
+import { Dns } from "./dns.ts"
 import { HostRefused } from "./errors.ts"
 import { initialFirewall, type Pod } from "./pod.ts"
 import { readyCheck } from "./readycheck.ts"
@@ -63,6 +64,15 @@ const layer = (profile: Profile, pod: Pod) =>
     Layer.provide(Ip.layer),
     Layer.provideMerge(TunDevice.layer(profile.device.name)),
     Layer.provideMerge(Resolver.layer),
+    Layer.provideMerge(
+      Layer.effect(
+        Dns,
+        Dns.start(
+          pod,
+          profile.remotes.map(({ host }) => host),
+        ),
+      ),
+    ),
     Layer.provideMerge(Layer.effect(KillSwitch, raise(pod)).pipe(Layer.provide(Nft.layer))),
   )
 

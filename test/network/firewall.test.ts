@@ -7,7 +7,7 @@ const closed: Firewall = {
   server: undefined,
   exceptions: [],
   inbound: [],
-  dns: { resolvers: [], resolving: false, redirectTo: undefined },
+  dns: { resolvers: [], resolving: false, forwarded: false, redirectTo: undefined },
   earlierUdpPorts: [],
 }
 const tunnel = { device: "tun0", addresses: ["10.8.0.2/24", "fd00:8::1000/64"] }

@@ -11,7 +11,7 @@ const initial: Firewall = {
   server: undefined,
   exceptions: [],
   inbound: [],
-  dns: { resolvers: ["10.96.0.10"], resolving: false, redirectTo: undefined },
+  dns: { resolvers: ["10.96.0.10"], resolving: false, forwarded: false, redirectTo: undefined },
   earlierUdpPorts: [40000],
 }
 const first = { transport: "udp", address: "192.0.2.1", port: 1194 } as const

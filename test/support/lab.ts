@@ -3,6 +3,10 @@
  *
  *   client  outer 10.90.0.2/24  fd90::2/64  ── veth ──  outer 10.90.0.1/24  fd90::1/64  server
  *
+ * With `pod: true` a third namespace stands between them as a Kubernetes node does; the client is a pod with a single address:
+ *
+ *   client  10.244.1.5/32  fd24::5/128 ── veth ── 169.254.1.1  fd24::1  node  10.90.0.2  fd90::2 ── veth ── 10.90.0.1 ...  server
+ *
  * The client has no default route: an address of the tunnel answers through the tunnel or not at all.
  * Names (`server.culvert.test`, `v4.culvert.test`, `v6.culvert.test`) come from a hosts file that only the namespaces see.
  *
@@ -21,7 +25,15 @@ export const outer = {
   hosts: { any: "server.culvert.test", ipv4: "v4.culvert.test", ipv6: "v6.culvert.test" },
 } as const
 
+/** Of a lab with `pod: true`; the device of the node that leads to the pod is called "pod". */
+export const pod = {
+  address: { ipv4: "10.244.1.5", ipv6: "fd24::5" },
+  gateway: { ipv4: "169.254.1.1", ipv6: "fd24::1" },
+} as const
+
 export interface LabOptions {
+  /** The client is a pod behind a node. */
+  readonly pod?: boolean
   /** Gives the client a default route to the server's outer address, as a pod has one. */
   readonly defaultRoute?: boolean
   /** MTU of the outer link, 1500 unless said. */
@@ -33,12 +45,24 @@ export class Lab implements AsyncDisposable {
   readonly client: Namespace
   readonly server: Namespace
   readonly pki: Pki
+  readonly #node: Namespace | undefined
 
-  private constructor(directory: string, client: Namespace, server: Namespace, pki: Pki) {
+  private constructor(directory: string, client: Namespace, server: Namespace, node: Namespace | undefined, pki: Pki) {
     this.directory = directory
     this.client = client
     this.server = server
+    this.#node = node
     this.pki = pki
+  }
+
+  get isPod(): boolean {
+    return this.#node !== undefined
+  }
+
+  /** Only with `pod: true`. */
+  get node(): Namespace {
+    if (this.#node === undefined) throw new Error("this lab has no node")
+    return this.#node
   }
 
   static async make(options: LabOptions = {}): Promise<Lab> {
@@ -49,10 +73,14 @@ export class Lab implements AsyncDisposable {
     chmodSync(directory, 0o755)
     const client = new Namespace(`${prefix}${process.pid}-c${counter}`)
     const server = new Namespace(`${prefix}${process.pid}-s${counter}`)
-    remains.add({ directory, namespaces: [client.name, server.name] })
+    const node = options.pod === true ? new Namespace(`${prefix}${process.pid}-n${counter}`) : undefined
+    const namespaces = [client, server, ...(node === undefined ? [] : [node])]
+    remains.add({ directory, namespaces: namespaces.map(({ name }) => name) })
     try {
-      const [pki] = await Promise.all([makePki(join(directory, "pki")), connect(client, server, options)])
-      return new Lab(directory, client, server, pki)
+      const connected =
+        node === undefined ? connect(client, server, options) : connectPod(client, node, server, options)
+      const [pki] = await Promise.all([makePki(join(directory, "pki")), connected])
+      return new Lab(directory, client, server, node, pki)
     } catch (error) {
       removeLab(directory)
       throw error
@@ -132,13 +160,55 @@ export function sweep(): ReadonlyArray<string> {
   return [...new Set(removed)]
 }
 
-async function connect(client: Namespace, server: Namespace, options: LabOptions): Promise<void> {
-  for (const { name } of [client, server]) {
-    mkdirSync(join("/etc/netns", name), { recursive: true })
-    writeFileSync(join("/etc/netns", name, "hosts"), hosts)
-    writeFileSync(join("/etc/netns", name, "resolv.conf"), "")
-    await succeed(["ip", "netns", "add", name])
+async function add(name: string, hosts: string): Promise<void> {
+  mkdirSync(join("/etc/netns", name), { recursive: true })
+  writeFileSync(join("/etc/netns", name, "hosts"), hosts)
+  writeFileSync(join("/etc/netns", name, "resolv.conf"), "")
+  await succeed(["ip", "netns", "add", name])
+}
+
+/** As Calico does it: a pod with a single address, a gateway that lies in no network, and a node that routes and masquerades. */
+async function connectPod(pod: Namespace, node: Namespace, server: Namespace, options: LabOptions): Promise<void> {
+  for (const { name } of [pod, node, server]) await add(name, localhost)
+  const mtu = String(options.mtu ?? 1500)
+  const link = async (from: [Namespace, string], to: [Namespace, string]) => {
+    const near = ["link", "add", from[1], "mtu", mtu, "netns", from[0].name, "type", "veth"]
+    await succeed(["ip", ...near, "peer", "name", to[1], "mtu", mtu, "netns", to[0].name])
   }
+  await link([pod, "eth0"], [node, "pod"])
+  await link([node, "wan"], [server, "outer"])
+  const up = (device: string) => [`link set ${device} addrgenmode none`, `link set ${device} up`]
+  await ipCommands(node.name, [
+    "link set lo up",
+    ...["pod", "wan"].flatMap(up),
+    ...["address add 169.254.1.1/32 dev pod", "address add fd24::1/128 dev pod nodad"],
+    ...["route add 10.244.1.5/32 dev pod", "-6 route add fd24::5/128 dev pod"],
+    ...["address add 10.90.0.2/24 dev wan", "address add fd90::2/64 dev wan nodad"],
+    `route add default via ${outer.server.ipv4}`,
+    `-6 route add default via ${outer.server.ipv6}`,
+  ])
+  await ipCommands(pod.name, [
+    "link set lo up",
+    ...up("eth0"),
+    ...["address add 10.244.1.5/32 dev eth0", "address add fd24::5/128 dev eth0 nodad"],
+    ...["route add 169.254.1.1 dev eth0", "-6 route add fd24::1 dev eth0"],
+    ...["route add default via 169.254.1.1", "-6 route add default via fd24::1"],
+  ])
+  await ipCommands(server.name, [
+    "link set lo up",
+    ...up("outer"),
+    ...["address add 10.90.0.1/24 dev outer", "address add fd90::1/64 dev outer nodad"],
+    ...["route add 10.244.1.0/24 via 10.90.0.2", "-6 route add fd24::/64 via fd90::2"],
+  ])
+  await node.succeed([
+    "sh",
+    "-c",
+    "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding",
+  ])
+}
+
+async function connect(client: Namespace, server: Namespace, options: LabOptions): Promise<void> {
+  for (const { name } of [client, server]) await add(name, hosts)
   const mtu = String(options.mtu ?? 1500)
   const clientLink = ["link", "add", "outer", "mtu", mtu, "netns", client.name, "type", "veth"]
   await succeed(["ip", ...clientLink, "peer", "name", "outer", "mtu", mtu, "netns", server.name])
@@ -212,8 +282,9 @@ const remains = new Set<{ readonly directory: string; readonly namespaces: Reado
 /** Short, because a namespace name is also a file name that people read in `ip netns`. */
 const prefix = "cv"
 
-const hosts = `127.0.0.1 localhost
+const localhost = `127.0.0.1 localhost
 ::1 localhost
-${outer.server.ipv4} ${outer.hosts.ipv4} ${outer.hosts.any}
+`
+const hosts = `${localhost}${outer.server.ipv4} ${outer.hosts.ipv4} ${outer.hosts.any}
 ${outer.server.ipv6} ${outer.hosts.ipv6} ${outer.hosts.any}
 `

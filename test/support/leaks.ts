@@ -12,7 +12,7 @@ export class Leaks implements AsyncDisposable {
     this.#capture = capture
   }
 
-  /** `allowed`: what else may come out, as a tcpdump filter. */
+  /** On the link outside of the client: at the node of a pod, else at the server. `allowed`: a tcpdump filter of what else may come. */
   static async watch(lab: Lab, vpnPorts: ReadonlyArray<number> = [1194], allowed?: string): Promise<Leaks> {
     const vpn = vpnPorts.map((port) => `port ${port}`).join(" or ")
     // Types 133 to 136: router and neighbour discovery.
@@ -22,8 +22,9 @@ export class Leaks implements AsyncDisposable {
       `not ((host ${outer.server.ipv4} or host ${outer.server.ipv6}) and (${vpn}))`,
       ...(allowed === undefined ? [] : [`not (${allowed})`]),
     ].join(" and ")
-    const command = ["tcpdump", "-i", "outer", "-Q", "in", "-n", "-l", "--immediate-mode", "-B", "16384", filter]
-    const capture = lab.server.start("tcpdump", command)
+    const [namespace, device] = lab.isPod ? [lab.node, "pod"] : [lab.server, "outer"]
+    const command = ["tcpdump", "-i", device, "-Q", "in", "-n", "-l", "--immediate-mode", "-B", "16384", filter]
+    const capture = namespace.start("tcpdump", command)
     await capture.line(/listening on/)
     return new Leaks(capture)
   }

@@ -19,6 +19,7 @@ const packages = [
   ["openvpn", () => command("openvpn")],
   ["iproute2", () => command("ip")],
   ["nftables", () => command("nft")],
+  ["dnsmasq-base", () => command("dnsmasq")],
   ["iperf3", () => command("iperf3")],
   ["tcpdump", () => command("tcpdump")],
   ["iputils-ping", () => command("ping")],

@@ -7,6 +7,7 @@ import { crypto, TlsContext } from "../../src/openssl/index.ts"
 import { connection } from "../../src/tunnel/connection.ts"
 import { Credentials, credentialsFrom } from "../../src/tunnel/credentials.ts"
 import { TunDevice } from "../../src/tunnel/device.ts"
+import { Dns } from "../../src/tunnel/dns.ts"
 import { Resolver } from "../../src/tunnel/resolve.ts"
 import { retry } from "../../src/tunnel/retry.ts"
 import { StatusRef } from "../../src/tunnel/status.ts"
@@ -73,6 +74,7 @@ const world = (plane: MemoryPlane) => {
     StatusRef.layer,
     Resolver.layer,
     Layer.succeed(KillSwitch, KillSwitch.none),
+    Layer.succeed(Dns, Dns.none),
     Layer.succeed(TunDevice, TunDevice.of({ name: "tun0", managed: true })),
     Layer.succeed(Credentials, credentialsFrom({ file: undefined, directory: "/nonexistent" })),
     Layer.succeed(

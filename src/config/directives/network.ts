@@ -1,5 +1,5 @@
 /** Rows: the tun device, addresses, routes, names, and what may be taken from the server. */
-import { flag, honoured, ignored, noEffectYet, notYet, type Row, takes, takesMany, usage, word } from "../row.ts"
+import { flag, honoured, ignored, notYet, type Row, takes, takesMany, usage, word } from "../row.ts"
 import { deviceName, host, integer, ipv4, ipv6, ipv6Prefix, netmask, oneOf, text, wordOr } from "../values.ts"
 
 const metric = wordOr("default", integer("metric", 0, 2147483647))
@@ -131,14 +131,12 @@ export const network = {
   }),
   "dhcp-option": honoured({
     takes: takes([text("type")], [word]),
-    pending: noEffectYet("resolvers are not set yet", true),
     repeats: true,
     push: "dns",
     doc: "A name server (`DNS`), a search domain (`DOMAIN`, `DOMAIN-SEARCH`) or another setting that DHCP could carry.",
   }),
   dns: honoured({
     takes: takesMany([oneOf("server", "search-domains")], text("word")),
-    pending: noEffectYet("resolvers are not set yet", true),
     repeats: true,
     push: "dns",
     doc: "Name servers and search domains: `server N address A...`, `server N resolve-domains D...`, `server N dnssec yes|optional|no`, `server N transport plain|DoH|DoT`, `server N sni NAME`, `search-domains D...`.",

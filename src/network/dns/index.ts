@@ -1,0 +1,22 @@
+export { Cache } from "./cache.ts"
+export {
+  answers,
+  askingForValidation,
+  failure,
+  fitting,
+  isTruncated,
+  isValidated,
+  parseQuery,
+  type Query,
+  withId,
+} from "./message.ts"
+export {
+  type PodNames,
+  podNames,
+  type Route,
+  routeName,
+  searchDomains,
+  type TunnelNames,
+  tunnelNames,
+  type Upstream,
+} from "./names.ts"
