@@ -14,11 +14,11 @@ export const remotesOf = (
 ): ReadonlyArray<Remote> => {
   const blocks = settings.all("connection")
   const lines = settings.all("remote")
+  // Also without any remote, so that what is wrong with the key is said.
+  const wrapping = wrappingOf(settings, new Settings(), contents, report)
   const remotes =
     blocks.length === 0
-      ? lines.map((remote) =>
-          build(remote, settings, wrappingOf(settings, new Settings(), contents, report), contents, report),
-        )
+      ? lines.map((remote) => build(remote, settings, wrapping, contents, report))
       : blocks.flatMap((block) => fromBlock(block, settings, contents, report))
   if (blocks.length > 0) {
     for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
