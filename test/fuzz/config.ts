@@ -1,0 +1,53 @@
+/**
+ * The long form of the configuration fuzzing: bun test/fuzz/config.ts [files] [seed]; a million files without arguments. Then files
+ * of 10 MB of one kind each, with the time that each takes. A file that fails is printed with the arguments that make it again.
+ */
+import * as Result from "effect/Result"
+import { parse } from "../../src/config/index.ts"
+import { minimal } from "../config/fixtures.ts"
+import { generator } from "../config/generate.ts"
+import { checkFile, damagedFile, read } from "./config-files.ts"
+
+const [count = 1_000_000, first = 1] = process.argv.slice(2).map(Number)
+/** Files for each seed: what fails is found again within this many. */
+const round = 10_000
+
+let valid = 0
+let slowest = { ms: 0, text: "" }
+const start = performance.now()
+for (let done = 0; done < count; done += round) {
+  const seed = first + done / round
+  const random = generator(seed)
+  for (let index = 0; index < Math.min(round, count - done); index++) {
+    const text = damagedFile(random)
+    const before = performance.now()
+    try {
+      if (checkFile(text, index % 10 === 0)) valid++
+    } catch (error) {
+      console.error(`bun test/fuzz/config.ts ${round} ${seed}: file ${index}`)
+      throw error
+    }
+    const ms = performance.now() - before
+    if (ms > slowest.ms) slowest = { ms, text }
+  }
+}
+const seconds = (performance.now() - start) / 1000
+console.log(`${count} files in ${seconds.toFixed(0)} s: ${valid} valid; the slowest took ${slowest.ms.toFixed(1)} ms`)
+
+const size = 10_000_000
+const large: Readonly<Record<string, string>> = {
+  comments: minimal("# forty characters of a comment, or more\n".repeat(size / 41)),
+  "a block": minimal().replace("<ca>\n", `<ca>\n${"forty characters of an explanation, yes.\n".repeat(size / 41)}`),
+  routes: minimal("route 10.0.0.0 255.0.0.0\n".repeat(size / 25)),
+  remotes: minimal("remote vpn.example.com 1194 udp\n".repeat(size / 32)),
+  "the same line": minimal("verb 3\n".repeat(size / 7)),
+  "unknown directives": Array.from({ length: size / 15 }, (_, index) => `directive-${index}`).join("\n"),
+  "closing tags": "</ca>\n".repeat(size / 6),
+  "one line": "x".repeat(size),
+}
+for (const [kind, text] of Object.entries(large)) {
+  const before = performance.now()
+  const result = parse(text, { file: "f", read })
+  const ms = performance.now() - before
+  console.log(`10 MB of ${kind}: ${ms.toFixed(0)} ms, ${Result.isSuccess(result) ? "valid" : "refused"}`)
+}
