@@ -1,7 +1,7 @@
 /** `culvert status` and `culvert health`: ask the running sidecar over its own HTTP port. */
-import { Console, Data, Effect, Option, Result, Runtime } from "effect"
+import { Console, Data, Effect, Option, Result, Runtime, Schedule } from "effect"
 import { Command, Flag } from "effect/cli"
-import { readSettings, table } from "../sidecar/index.ts"
+import { readSettings, type ShownStatus, statusText, table } from "../sidecar/index.ts"
 
 export class NotReachable extends Data.TaggedError("NotReachable")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 1
@@ -14,26 +14,57 @@ const http = Flag.String("http").pipe(
 
 export const status = Command.make(
   "status",
-  { http, json: Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false)) },
-  Effect.fnUntraced(function* ({ http, json }) {
+  {
+    http,
+    json: Flag.Boolean("json").pipe(Flag.withDescription("Print JSON"), Flag.withDefault(false)),
+    watch: Flag.Boolean("watch").pipe(Flag.withDescription("Go on, once a second"), Flag.withDefault(false)),
+  },
+  Effect.fnUntraced(function* ({ http, json, watch }) {
     const { body } = yield* ask(http, "/status")
-    if (json) return yield* Console.log(body)
-    const status = JSON.parse(body) as Readonly<Record<string, unknown>>
-    for (const key of ["phase", "remote", "device", "addresses", "cipher", "tls", "attempts", "lastError"]) {
-      const value = status[key]
-      if (value !== undefined)
-        yield* Console.log(`${key.padEnd(10)} ${Array.isArray(value) ? value.join(" ") : String(value)}`)
-    }
+    if (json) yield* Console.log(body)
+    else yield* Console.log(statusText(JSON.parse(body), Date.now()))
+    if (watch) yield* follow(http, json, body)
   }),
 ).pipe(Command.withDescription("Show what the running sidecar does"))
 
+/** JSON: a line a second. Text: over the text before, with rates. Ends when the sidecar does not answer any more. */
+const follow = Effect.fnUntraced(function* (http: Option.Option<string>, json: boolean, first: string) {
+  let before = { status: JSON.parse(first) as ShownStatus, at: Date.now() }
+  for (;;) {
+    yield* Effect.sleep("1 second")
+    const { body } = yield* ask(http, "/status")
+    if (json) {
+      yield* Console.log(body)
+      continue
+    }
+    const now = Date.now()
+    const status = JSON.parse(body) as ShownStatus
+    const shown = statusText(status, now, { status: before.status, seconds: (now - before.at) / 1000 })
+    yield* Console.log(`${clearScreen}${shown}`)
+    before = { status, at: now }
+  }
+})
+
+const clearScreen = "\x1b[H\x1b[2J"
+
 export const health = Command.make(
   "health",
-  { http },
-  Effect.fnUntraced(function* ({ http }) {
-    const { ok, body } = yield* ask(http, "/readyz?verbose")
+  {
+    http,
+    wait: Flag.Int("wait").pipe(
+      Flag.withDescription("Seconds to go on asking until the answer is yes, for a postStart hook"),
+      Flag.withDefault(0),
+    ),
+  },
+  Effect.fnUntraced(function* ({ http, wait }) {
+    const look = Effect.filterOrFail(
+      ask(http, "/readyz?verbose"),
+      ({ ok }) => ok,
+      ({ body }) => new NotReachable({ message: `${body.trimEnd()}\nnot ready` }),
+    )
+    const again = Schedule.spaced("250 millis").pipe(Schedule.upTo({ duration: `${wait} seconds` }))
+    const { body } = yield* wait > 0 ? Effect.retry(look, again) : look
     yield* Console.log(body.trimEnd())
-    if (!ok) return yield* new NotReachable({ message: "not ready" })
   }),
 ).pipe(Command.withDescription("Exit 0 when packets pass: for exec probes"))
 
