@@ -26,6 +26,8 @@ export class InvalidConfiguration extends Data.TaggedError("InvalidConfiguration
 export interface Loaded {
   readonly profile: Profile
   readonly notes: ReadonlyArray<Diagnostic>
+  /** All that was read for it. */
+  readonly files: ReadonlyArray<string>
 }
 
 export const loadProfile = (file: string): Effect.Effect<Loaded, InvalidConfiguration> =>
@@ -41,11 +43,19 @@ export const loadProfile = (file: string): Effect.Effect<Loaded, InvalidConfigur
         }),
       )
     }
-    const read = (need: FileNeed) => readRegular(resolve(dirname(file), need.path), need.maximumBytes)
+    const files = [file]
+    const read = (need: FileNeed) => {
+      const path = resolve(dirname(file), need.path)
+      files.push(path)
+      return readRegular(path, need.maximumBytes)
+    }
     return Effect.fromResult(
-      Result.mapError(
+      Result.mapBoth(
         parse(new TextDecoder().decode(text.success), { file, read, inspection: { material, now: Date.now() / 1000 } }),
-        (diagnostics) => new InvalidConfiguration({ file, diagnostics }),
+        {
+          onSuccess: (parsed) => ({ ...parsed, files }),
+          onFailure: (diagnostics) => new InvalidConfiguration({ file, diagnostics }),
+        },
       ),
     )
   })

@@ -13,7 +13,16 @@ import {
   summary,
   table,
 } from "../sidecar/index.ts"
-import { Control, Credentials, credentialsFrom, DataPlane, readPod, run, StatusRef } from "../tunnel/index.ts"
+import {
+  Control,
+  Credentials,
+  credentialFiles,
+  credentialsFrom,
+  DataPlane,
+  readPod,
+  run,
+  StatusRef,
+} from "../tunnel/index.ts"
 import { version } from "../version.ts"
 import { type Loaded, loadProfile } from "./profile.ts"
 
@@ -27,8 +36,9 @@ export const start = Command.make(
   }),
 ).pipe(Command.withDescription("Connect and carry the pod's traffic until told to stop"))
 
-const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
+const sidecar = (settings: Settings, loaded: Loaded) =>
   Effect.gen(function* () {
+    const { profile } = loaded
     const status = yield* StatusRef
     const plane = yield* DataPlane
     yield* status.event("starting", `Culvert ${version}, ${settings.config}`, {
@@ -42,16 +52,20 @@ const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
     yield* status.event("settings", "settings and configuration in force", {
       facts: { settings: summary(settings, profile) },
     })
-    for (const note of notes) {
-      yield* status.event("config_note", formatDiagnostic(note), { level: note.severity === "info" ? "Debug" : "Warn" })
-    }
+    yield* tellNotes(loaded)
     const sources = {
       status: () => SubscriptionRef.getUnsafe(status.ref),
       counters: plane.counters,
       now: plane.now,
       listen: status.listen,
     }
-    const tunnel = run(profile, readPod(settings, process.env))
+    const source = {
+      load: loadProfile(settings.config).pipe(
+        Effect.tap((again) => Effect.provideService(tellNotes(again), StatusRef, status)),
+      ),
+      credentials: credentialFiles(places(settings)),
+    }
+    const tunnel = run(loaded, source, readPod(settings, process.env))
     if (settings.http !== "off") yield* serve(settings.http, sources)
     if (settings.controlTokenFile !== undefined) {
       yield* serveControl(settings.control, settings.controlTokenFile, (yield* Control).ask)
@@ -66,11 +80,20 @@ const sidecar = (settings: Settings, { profile, notes }: Loaded) =>
       Layer.mergeAll(
         Control.layer,
         DataPlane.layer(settings.disableOffloads).pipe(Layer.provideMerge(StatusRef.layer)),
-        Layer.succeed(Credentials, credentialsFrom({ file: settings.authUserPass, directory: settings.credentials })),
+        Layer.succeed(Credentials, credentialsFrom(places(settings))),
       ),
     ),
     Effect.onExit(() => Effect.logInfo("stopped").pipe(Effect.annotateLogs({ event: "stopped" }))),
   )
+
+const tellNotes = Effect.fnUntraced(function* ({ notes }: Loaded) {
+  const status = yield* StatusRef
+  for (const note of notes) {
+    yield* status.event("config_note", formatDiagnostic(note), { level: note.severity === "info" ? "Debug" : "Warn" })
+  }
+})
+
+const places = (settings: Settings) => ({ file: settings.authUserPass, directory: settings.credentials })
 
 const logging = (settings: Settings, { profile }: Loaded) =>
   logLayer(

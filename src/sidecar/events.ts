@@ -69,7 +69,21 @@ export const events: Readonly<Record<string, EventRow>> = {
     level: "warn",
     meaning: "The target of `CULVERT_READY_CHECK` stopped answering; only readiness changes.",
   },
-  reconnecting: { level: "info", meaning: "A control request asked for a new connection." },
+  reloaded: {
+    level: "info",
+    meaning:
+      "The configuration or a credential changed, or SIGHUP came; the connection is made anew with what is valid now.",
+    facts: ["reason"],
+  },
+  reload_refused: {
+    level: "error",
+    meaning: "The changed configuration is not valid; the connection stays as it is.",
+    facts: ["reason"],
+  },
+  reconnecting: {
+    level: "info",
+    meaning: "A new connection was asked for: by a control request, or by a changed configuration.",
+  },
   paused: { level: "info", meaning: "A control request paused the tunnel." },
   resumed: { level: "info", meaning: "A control request ended the pause." },
   part_crashed: {

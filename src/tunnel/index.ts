@@ -1,10 +1,11 @@
 /** What the rest of the program needs of the tunnel: run it, look at it. */
 
 export { Control, type Wish } from "./control.ts"
-export { type CredentialPlaces, Credentials, credentialsFrom } from "./credentials.ts"
+export { type CredentialPlaces, Credentials, credentialFiles, credentialsFrom } from "./credentials.ts"
 export { DataPlane } from "./dataplane.ts"
 export { AuthenticationRefused, GaveUp, HostRefused, KeepsCrashing, type TunnelError } from "./errors.ts"
 export { type PodSettings, readPod } from "./pod.ts"
 export type { ReadyTarget } from "./readycheck.ts"
+export type { Configuration, ConfigurationSource } from "./reload.ts"
 export { type Happened, type Phase, type Status, StatusRef } from "./status.ts"
 export { run } from "./tunnel.ts"

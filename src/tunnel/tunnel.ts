@@ -11,6 +11,7 @@ import { HostRefused } from "./errors.ts"
 import { initialFirewall, type Pod } from "./pod.ts"
 import { readyCheck } from "./readycheck.ts"
 import { countRefused } from "./refused.ts"
+import { type Configuration, type ConfigurationSource, reload } from "./reload.ts"
 import { Resolver } from "./resolve.ts"
 import { retry } from "./retry.ts"
 import { StatusRef } from "./status.ts"
@@ -19,7 +20,7 @@ import { StatusRef } from "./status.ts"
  * Runs until there is nothing left to try; interrupting it disconnects, undoes the network and closes the device. The kill
  * switch is up before anything else happens and stays.
  */
-export const run = (profile: Profile, pod: Pod) =>
+export const run = (configuration: Configuration, source: ConfigurationSource, pod: Pod) =>
   Effect.gen(function* () {
     const plane = yield* DataPlane
     const device = yield* TunDevice
@@ -32,8 +33,16 @@ export const run = (profile: Profile, pod: Pod) =>
     if (device.managed) yield* keepBeside
     yield* killSwitch.tunnel({ device: device.name, addresses: [] }).pipe(Effect.mapError(refused))
     const control = yield* Control
+    let { profile } = configuration
+    const replace = (next: Profile) =>
+      Effect.gen(function* () {
+        profile = next
+        // Whoever paused the tunnel says when it goes on.
+        if ((yield* status.get).phase !== "paused") yield* control.ask("reconnect")
+      })
     return yield* Effect.raceAllFirst([
-      control.obey(retry(profile, (remote, address) => connection(profile, remote, address))),
+      control.obey(Effect.suspend(() => keepUp(profile))),
+      reload(source, configuration, replace),
       plane.lost,
       readyCheck(pod.settings.readyCheck),
       countRefused,
@@ -45,7 +54,9 @@ export const run = (profile: Profile, pod: Pod) =>
         ),
       ),
     )
-  }).pipe(Effect.provide(layer(profile, pod)))
+  }).pipe(Effect.provide(layer(configuration.profile, pod)))
+
+const keepUp = (profile: Profile) => retry(profile, (remote, address) => connection(profile, remote, address))
 
 /** Answers to whoever connects to the pod, and exceptions, have their routes before the tunnel takes the default route. */
 const keepBeside = Effect.gen(function* () {

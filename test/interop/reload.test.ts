@@ -1,0 +1,110 @@
+/** A changed configuration or credential while the tunnel is up, in files as a pod has them. */
+import { expect } from "bun:test"
+import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { bun, Client, project } from "../support/culvert.ts"
+import { type Lab, networkState } from "../support/lab.ts"
+import { Leaks } from "../support/leaks.ts"
+import { clientConfiguration, type ServerOptions } from "../support/openvpn.ts"
+import { testCulvert, useBench } from "./bench.ts"
+
+const bench = useBench()
+
+/** A mounted ConfigMap or Secret: everything changes with one link. */
+class Volume {
+  readonly path: string
+  #version = 0
+
+  constructor(lab: Lab, name: string, files: Readonly<Record<string, string>>) {
+    this.path = join(lab.directory, name)
+    mkdirSync(this.path)
+    this.replace(files)
+    for (const file of Object.keys(files)) symlinkSync(join("..data", file), join(this.path, file))
+  }
+
+  replace(files: Readonly<Record<string, string>>): void {
+    const version = `..${++this.#version}`
+    mkdirSync(join(this.path, version))
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(this.path, version, name), text)
+    symlinkSync(version, join(this.path, "..data_tmp"))
+    renameSync(join(this.path, "..data_tmp"), join(this.path, "..data"))
+  }
+}
+
+const start = (configuration: Volume, environment: Readonly<Record<string, string>> = {}) => {
+  const command = [bun, join(project, "src/main.ts"), "start", "--config", join(configuration.path, "client.ovpn")]
+  const child = bench.lab.client.start("culvert client", command, {
+    cwd: project,
+    environment: { CULVERT_LOG_FORMAT: "json", ...environment },
+  })
+  return Client.watch(bench.lab, child)
+}
+
+testCulvert(
+  "another server in the ConfigMap: the connection moves there, device and routes stay, nothing leaks",
+  async () => {
+    const { lab } = bench
+    const [first, second]: ReadonlyArray<ServerOptions> = [
+      { port: 1194, push: ["redirect-gateway def1"] },
+      { port: 1195, push: ["redirect-gateway def1"], lines: ["server 10.66.0.0 255.255.255.0"] },
+    ]
+    await using one = await bench.serve(first)
+    const volume = new Volume(lab, "moved", { "client.ovpn": clientConfiguration(lab, first!) })
+    await using client = start(volume)
+    await client.ready()
+    await using leaks = await Leaks.watch(lab, [1194, 1195])
+    const during = await networkState(lab.client)
+    await one.stop()
+    await using _ = await bench.serve(second)
+    volume.replace({ "client.ovpn": clientConfiguration(lab, second!) })
+    expect((await client.event("reloaded")).reason).toBe("changed files")
+    await client.event("connected", 20_000, 2)
+    await client.becomes("/readyz", 200)
+    await bench.carriesTraffic()
+    expect(await networkState(lab.client)).toBe(during)
+    expect(leaks.since(0)).toEqual([])
+  },
+)
+
+testCulvert(
+  "an invalid file changes nothing and is said; SIGHUP with a valid one makes the connection anew",
+  async () => {
+    const { lab } = bench
+    const options: ServerOptions = {}
+    await using _ = await bench.serve(options)
+    const text = clientConfiguration(lab, options)
+    const volume = new Volume(lab, "invalid", { "client.ovpn": text })
+    await using client = start(volume)
+    await client.ready()
+    volume.replace({ "client.ovpn": text.replace("remote-cert-tls server", "remote-cert-tls sever") })
+    const refused = await client.event("reload_refused")
+    expect(refused.message).toMatch(/client\.ovpn:\d+:\d+: error: .*sever/)
+    await bench.carriesTraffic()
+    expect(client.events("connected")).toHaveLength(1)
+    expect(client.events("disconnected")).toHaveLength(0)
+    client.child.signal("SIGHUP")
+    expect((await client.event("reload_refused", 5_000, 2)).reason).toBe("SIGHUP")
+    volume.replace({ "client.ovpn": text })
+    client.child.signal("SIGHUP")
+    await client.event("connected", 20_000, 2)
+    await bench.carriesTraffic()
+    expect((await client.stop()).code).toBe(0)
+  },
+)
+
+testCulvert("a rotated password is used for the next login, without a start anew", async () => {
+  const { lab } = bench
+  const user = { name: "anna", password: "second" }
+  const options: ServerOptions = { user, clientCertificate: "none" }
+  await using _ = await bench.serve(options)
+  const text = `${clientConfiguration(lab, options, { certificate: "none" }).replace(/<auth-user-pass>[\s\S]*<\/auth-user-pass>/, "auth-user-pass")}auth-retry nointeract\n`
+  const configuration = new Volume(lab, "login", { "client.ovpn": text })
+  const credentials = new Volume(lab, "credentials", { username: "anna", password: "first" })
+  await using client = start(configuration, { CULVERT_CREDENTIALS: credentials.path })
+  await client.event("auth_failed")
+  credentials.replace({ username: "anna", password: "second" })
+  expect((await client.event("reloaded")).reason).toBe("changed files")
+  await client.event("connected")
+  expect(client.events("auth_failed")).toHaveLength(1)
+  await bench.carriesTraffic()
+})
