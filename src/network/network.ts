@@ -43,11 +43,16 @@ export class Network extends Context.Service<
 
         const converge = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
           const wanted = new Set(changes.map((change) => change.apply))
-          const present = new Set(current.map((change) => change.apply))
           const removed = current.filter((change) => !wanted.has(change.apply))
+          // With the last IPv4 address of a device the kernel drops its routes, also those that the new plan keeps.
+          const isAddress = (change: Change) => change.family === "ipv4" && change.apply.startsWith("address ")
+          const isRoute = (change: Change) => change.family === "ipv4" && change.apply.startsWith("route ")
+          const routesAreLost = removed.some(isAddress)
+          const stays = (change: Change) => wanted.has(change.apply) && !(routesAreLost && isRoute(change))
+          const present = new Set(current.filter(stays).map((change) => change.apply))
           yield* undo(removed)
           const warnings: Array<string> = []
-          current = current.filter((change) => wanted.has(change.apply))
+          current = current.filter(stays)
           for (const family of ["ipv4", "ipv6"] as const) {
             let added = changes.filter((change) => change.family === family && !present.has(change.apply))
             while (added.length > 0) {

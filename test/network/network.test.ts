@@ -81,6 +81,27 @@ it.effect("a new plan changes only what differs", () =>
   }),
 )
 
+it.effect("another address takes the routes with it in the kernel: they are set anew", () =>
+  Effect.gen(function* () {
+    const { lines, layer } = host()
+    const line = (apply: string): Change => ({ apply, undo: `undo ${apply}`, family: "ipv4" })
+    const [route, rule] = [line("route replace 0.0.0.0/1 dev tun0"), line("rule add from 10.0.0.2 lookup 4911")]
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      yield* network.converge(plan(line("address replace 10.8.0.2/24 dev tun0"), route, rule))
+      lines.length = 0
+      yield* network.converge(plan(line("address replace 10.8.0.3/24 dev tun0"), route, rule))
+      expect(lines).toEqual([
+        "undo address replace 10.8.0.2/24 dev tun0",
+        "address replace 10.8.0.3/24 dev tun0",
+        route.apply,
+      ])
+      lines.length = 0
+    }).pipe(Effect.provide(layer))
+    expect(lines).toEqual([`undo ${rule.apply}`, `undo ${route.apply}`, "undo address replace 10.8.0.3/24 dev tun0"])
+  }),
+)
+
 it.effect("IPv6 that the host refuses is a warning; IPv4 is a failure, and nothing of the plan stays", () =>
   Effect.gen(function* () {
     const six = host("v6")
