@@ -100,6 +100,8 @@ export class Diagnostics {
   #add(severity: Diagnostic["severity"], at: Position, message: string, hint: string | undefined): void {
     if (severity !== "error" && ++this.#noteCount > maximumNotes) return
     const { line, column } = at
+    // Names of files, subjects of certificates and what a port says come from outside as well.
+    message = printable(message)
     const key = `${line}:${column}:${severity}:${message}`
     if (this.#seen.has(key)) return
     if (severity === "error") this.#errorCount++

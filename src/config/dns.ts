@@ -63,7 +63,7 @@ const addServer = (servers: Map<number, Draft>, words: ReadonlyArray<string>): s
   }
   servers.set(priority, draft)
   if (property !== "address" && property !== "resolve-domains" && others.length > 0)
-    return `unexpected ${quote(others[0]!)} after ${property}`
+    return `unexpected ${quote(others[0]!)} after ${quote(property)}`
   switch (property) {
     case "address":
       return addAddresses(draft, [first, ...others])

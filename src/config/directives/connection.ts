@@ -12,6 +12,7 @@ import {
   takes,
   takesMany,
   usage,
+  word,
 } from "../row.ts"
 import { deviceName, host, integer, oneOf, path, port, seconds, text, wordOr } from "../values.ts"
 
@@ -205,7 +206,7 @@ export const connection = {
     doc: "Connect through an HTTP proxy (TCP only). The third word is a file with user name and password, or `auto`, or `auto-nct` (never in clear).",
   }),
   "http-proxy-option": honoured({
-    takes: takes([oneOf("VERSION", "AGENT", "CUSTOM-HEADER"), text("value")], [text("value")]),
+    takes: takes([oneOf("VERSION", "AGENT", "CUSTOM-HEADER"), text("value")], [{ ...word, syntax: "value" }]),
     pending: notYet(noProxy),
     connection: true,
     repeats: true,
