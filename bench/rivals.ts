@@ -25,7 +25,7 @@ export function startClient(lab: Lab, rival: Rival, server: ServerOptions, wrap:
     rival === "openvpn" ? ["openvpn", "--config", file] : [bun, `${project}/src/main.ts`, "start", "--config", file]
   const child = lab.client.start(rival, wrap(command), {
     cwd: project,
-    environment: { CULVERT_LOG_FORMAT: "json", CULVERT_HTTP: "off" },
+    environment: { CULVERT_LOG_FORMAT: "json", CULVERT_HTTP: "off", CULVERT_KILL_SWITCH: "off" },
   })
   const isUp = rival === "openvpn" ? /Initialization Sequence Completed/ : /"event":"connected"/
   return {

@@ -12,6 +12,8 @@ import {
   POLLNVAL,
   POLLOUT,
   Poll,
+  pauseMicroseconds,
+  setTimerSlack,
   takeEventfd,
 } from "../linux/index.ts"
 import { OCC_EXIT, OCC_MAGIC, PING_MAGIC } from "../protocol/datachannel.ts"
@@ -19,6 +21,7 @@ import type { Command, Event } from "./commands.ts"
 import { Counter, type Counters } from "./counters.ts"
 import { Forwarder } from "./forward.ts"
 import { KeySlots } from "./keyslots.ts"
+import { Moderation, PAUSE } from "./moderation.ts"
 import { type OffloadName, Offloads } from "./offload.ts"
 import type { Transport } from "./transport.ts"
 import { TcpTransport } from "./transport-tcp.ts"
@@ -31,6 +34,7 @@ export class Loop {
   private readonly keys: KeySlots
   private readonly forwarder: Forwarder
   private readonly poll: Poll
+  private readonly moderation = new Moderation()
   private readonly udp: UdpTransport
   private readonly tcp: TcpTransport
   private transport: Transport | undefined = undefined
@@ -44,6 +48,8 @@ export class Loop {
     disabledOffloads: ReadonlyArray<OffloadName>,
     emit: (event: Event) => void,
   ) {
+    // A pause is as long as it is meant to be, not 50 microseconds longer.
+    setTimerSlack(1)
     const arena = new Arena(ARENA_SIZE)
     const offloads = new Offloads(disabledOffloads, emit)
     this.eventfd = eventfd
@@ -58,6 +64,7 @@ export class Loop {
 
   /** One poll of at most `timeout` ms and what it calls for; returns how many commands were signalled. */
   turn(timeout: number): number {
+    if (this.moderation.shouldPause(this.forwarder.now, this.packets)) pauseMicroseconds(PAUSE)
     this.arm()
     this.poll.wait(timeout)
     const now = monotonicMilliseconds()
@@ -122,6 +129,11 @@ export class Loop {
   close(): void {
     this.detach()
     this.forwarder.tun.detach()
+  }
+
+  private get packets(): number {
+    const { values } = this.counters
+    return values[Counter.tunReadPackets]! + values[Counter.transportReadPackets]!
   }
 
   private arm(): void {

@@ -10,6 +10,19 @@ export function monotonicMilliseconds(): number {
   return seconds * 1000 + view.getUint32(8, true) / 1e6
 }
 
+/** Lets the thread sleep; a signal may end that early. Allocates nothing. */
+export function pauseMicroseconds(duration: number): void {
+  interval.view.setUint32(8, duration * 1000, true)
+  libc.nanosleep(interval.address, 0)
+}
+
+/** How late, in microseconds, the kernel may end the sleeps of this thread: 50 unless said. */
+export function setTimerSlack(microseconds: number): void {
+  libc.prctl(PR_SET_TIMERSLACK, microseconds * 1000, 0, 0, 0)
+}
+
 /** struct timespec: two 64-bit integers, seconds and nanoseconds. */
 const time = scratch.allocate(16)
+const interval = scratch.allocate(16)
 const CLOCK_MONOTONIC = 1
+const PR_SET_TIMERSLACK = 29

@@ -1,7 +1,7 @@
 /** Linux through bun:ffi: memory for the kernel, descriptors, tun, sockets, poll. Imports nothing of ours. */
 export { Arena, type Region } from "./arena.ts"
 export { effectiveCapabilities, hasNetAdmin } from "./capability.ts"
-export { monotonicMilliseconds } from "./clock.ts"
+export { monotonicMilliseconds, pauseMicroseconds, setTimerSlack } from "./clock.ts"
 export {
   LARGEST_SEGMENTED,
   MOST_SEGMENTS,

@@ -28,5 +28,7 @@ export const libc = dlopen("libc.so.6", {
   sendmmsg: { args: ["i32", u64, "u32", "i32"], returns: "i32" },
   poll: { args: [u64, u64, "i32"], returns: "i32" },
   eventfd: { args: ["u32", "i32"], returns: "i32" },
+  nanosleep: { args: [u64, u64], returns: "i32" },
+  prctl: { args: ["i32", u64, u64, u64, u64], returns: "i32" },
   clock_gettime: { args: ["i32", u64], returns: "i32" },
 }).symbols

@@ -73,6 +73,6 @@ export function ipPacket(number: number, length = 100): Uint8Array {
 export const numberOf = (packet: Uint8Array): number =>
   new DataView(packet.buffer, packet.byteOffset + packet.length - 4).getUint32(0)
 
-const arena = new Arena(1024 * 1024)
+const arena = new Arena(4 * 1024 * 1024)
 /** One for all peers: no packet stays in it. */
 const memory = arena.allocate(70_000)
