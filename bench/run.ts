@@ -27,7 +27,7 @@ const only = new Set(options.only.split(","))
 const load = readFileSync("/proc/loadavg", "utf8").split(" ").slice(0, 3).join(" ")
 const begin = performance.now()
 const plan: Plan = {
-  ...(options.short ? { rounds: 1, seconds: 1, pings: 50 } : { rounds: 5, seconds: 4, pings: 300 }),
+  ...(options.short ? { rounds: 1, seconds: 1, pings: 50 } : { rounds: 3, seconds: 4, pings: 300 }),
   wrap,
   say: (text) => console.error(`${((performance.now() - begin) / 1000).toFixed(0).padStart(4)} s  ${text}`),
 }
