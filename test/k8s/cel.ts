@@ -16,8 +16,11 @@ export interface Policy {
 /** What every expression of a policy sees. Variables refer to those before them. */
 export const contextOf = (policy: Policy, object: unknown, params: unknown) => {
   const variables: Record<string, unknown> = {}
-  for (const { name, expression } of policy.spec.variables ?? [])
+  for (const { name, expression } of policy.spec.variables ?? []) {
+    // The API server compiles variables without these types.
+    if (/\b(Object|JSONPatch)\b[\w.]*\{/.test(expression)) throw new Error(`variable ${name} builds an object`)
     variables[name] = raw(expression, { object, params, variables })
+  }
   return { object, params, variables }
 }
 
@@ -35,15 +38,14 @@ const environment = new Environment({
   unlistedVariablesAreDyn: true,
   // Only because of the maps that stand for messages; the expressions' own maps hold texts.
   homogeneousAggregateLiterals: false,
-}).registerFunction("escapeKey(string): string", (key: string) => key.replaceAll("~", "~0").replaceAll("/", "~1"))
+})
 
 const typeKey = "$type"
 
 /** `T{a: 1}` to `{"$type": "T", "a": 1}`. */
 const untyped = (expression: string): string => {
   const braces: Array<"message" | "other"> = []
-  const token =
-    /'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?:Object|JSONPatch)(?:\.\w+)*\{|jsonpatch\.escapeKey|[{}()[\],]|\w+(?=:)|[\s\S]/g
+  const token = /'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?:Object|JSONPatch)(?:\.\w+)*\{|[{}()[\],]|\w+(?=:)|[\s\S]/g
   return [...expression.matchAll(token)]
     .map(([text], index, all) => {
       if (/^(Object|JSONPatch)/.test(text) && text.endsWith("{")) {
@@ -52,7 +54,6 @@ const untyped = (expression: string): string => {
       }
       if (/^[{([]$/.test(text)) braces.push("other")
       if (/^[})\]]$/.test(text)) braces.pop()
-      if (text === "jsonpatch.escapeKey") return "escapeKey"
       const before = all.slice(0, index).findLast(([text]) => text.trim() !== "")?.[0] ?? ""
       const isField = /^\w+$/.test(text) && braces.at(-1) === "message" && /[{,]$/.test(before)
       return isField ? `"${text}"` : text

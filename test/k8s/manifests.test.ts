@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { Result } from "effect"
+import { parse } from "../../src/config/index.ts"
 import { withReference } from "../../src/injector/reference.ts"
 import type { Defaults } from "../../src/injector/sidecar.ts"
 import { containerName } from "../../src/injector/sidecar.ts"
@@ -170,6 +172,14 @@ describe("the examples", () => {
       expect(pod.spec.volumes).toEqual(wanted.spec.volumes!)
     })
   }
+})
+
+test("the examples' configuration is valid OpenVPN, for a user whose login is in the Secret", () => {
+  const [config, secret] = read("examples/config.yaml") as ReadonlyArray<KubeObject & Loose>
+  const none = () => Result.fail("no other file is mounted")
+  const { profile } = Result.getOrThrow(parse(config!.data["client.ovpn"], { file: "client.ovpn", read: none }))
+  expect(profile).toMatchObject({ mode: "tls", credentials: { _tag: "Ask" } })
+  expect(Object.keys(secret!.stringData)).toEqual(["username", "password"])
 })
 
 /** `protocol: TCP` is what Kubernetes fills in. */
