@@ -41,6 +41,10 @@ export const events: Readonly<Record<string, EventRow>> = {
   },
   control_message_unknown: { level: "warn", meaning: "The server sent a control message without a known meaning." },
   network_note: { level: "warn", meaning: "A remark on addresses, routes or names." },
+  dns_no_server: {
+    level: "warn",
+    meaning: "Nobody is named for names outside of the cluster, so they are refused; CULVERT_DNS names a server.",
+  },
   network_unmanaged: {
     level: "warn",
     meaning: "Without CAP_NET_ADMIN addresses and routes are the administrator's to set; the message has the commands.",

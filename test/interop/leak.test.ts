@@ -1,6 +1,6 @@
 /**
  * Nothing of the application leaves the pod in plain text, in any phase: an application that never stops sending, in every way, and a
- * capture outside of its namespace. `LEAK_SECONDS` (1 unless said) is how long each phase is watched; the long form is 60.
+ * capture outside of its namespace. `LEAK_SECONDS` (1 unless said) is how long each phase is watched; `npm run leak` takes 60.
  */
 import { expect } from "bun:test"
 import { internet, sentBy, startApplication, startInternet } from "../support/application.ts"
