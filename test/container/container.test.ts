@@ -1,18 +1,22 @@
 /** The image, confined as in a pod, against the real server. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { useBench } from "../interop/bench.ts"
 import { Client, exitCode } from "../support/culvert.ts"
+import { Resolver } from "../support/dnsmasq.ts"
+import { outer } from "../support/lab.ts"
+import { Leaks } from "../support/leaks.ts"
 import { clientConfiguration, type ServerOptions, tunnel } from "../support/openvpn.ts"
 import { ping } from "../support/traffic.ts"
 import { Container, type ContainerOptions } from "./container.ts"
 import { Image, missingTools } from "./image.ts"
+import { allowed, becomes, names, preparePod, probe, resolvers, startContainer } from "./podlife.ts"
 
 const missing = await missingTools()
 const skipped = missing === undefined ? "" : ` (${missing})`
 
 describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
-  const bench = useBench()
   let image: Image | undefined
   const built = () => image ?? expect.unreachable("the image was not built")
   beforeAll(async () => {
@@ -20,79 +24,142 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
   }, 360_000)
   afterAll(() => image?.[Symbol.asyncDispose]())
 
-  const culvert = async (
-    configuration: string,
-    more: Partial<Pick<ContainerOptions, "tun" | "capabilities">> = {},
-  ): Promise<Container> =>
-    Container.start(bench.lab, "culvert", {
-      root: built().root,
-      command: await built().startCommand(),
-      network: bench.lab.client,
-      capabilities: ["CAP_NET_ADMIN"],
-      tun: "device",
-      files: { "/etc/culvert/client.ovpn": bench.lab.write("client.ovpn", configuration) },
-      ...more,
+  describe("alone", () => {
+    const bench = useBench()
+
+    const culvert = async (
+      configuration: string,
+      more: Partial<Pick<ContainerOptions, "tun" | "capabilities">> = {},
+    ): Promise<Container> =>
+      Container.start(bench.lab, "culvert", {
+        root: built().root,
+        command: await built().startCommand(),
+        network: bench.lab.client,
+        capabilities: ["CAP_NET_ADMIN"],
+        tun: "device",
+        files: { "/etc/culvert/client.ovpn": bench.lab.write("client.ovpn", configuration) },
+        ...more,
+      })
+
+    test("has three programs, no shell among them, and stays below 130 MB", async () => {
+      const files = await built().files()
+      const programs = files.map(({ path }) => path).filter((path) => /\/s?bin\//.test(path))
+      expect(programs.sort()).toEqual(["/usr/bin/bun", "/usr/sbin/ip", "/usr/sbin/nft"])
+      const megabytes = files.reduce((sum, { size }) => sum + size, 0) / 1e6
+      console.log(`image: ${megabytes.toFixed(1)} MB`)
+      expect(megabytes).toBeLessThan(130)
     })
 
-  test("has three programs, no shell among them, and stays below 130 MB", async () => {
-    const files = await built().files()
-    const programs = files.map(({ path }) => path).filter((path) => /\/s?bin\//.test(path))
-    expect(programs.sort()).toEqual(["/usr/bin/bun", "/usr/sbin/ip", "/usr/sbin/nft"])
-    const megabytes = files.reduce((sum, { size }) => sum + size, 0) / 1e6
-    console.log(`image: ${megabytes.toFixed(1)} MB`)
-    expect(megabytes).toBeLessThan(130)
-  })
+    test("read-only, NET_ADMIN alone, no new privileges: probes, traffic, and SIGTERM ends it with 0", async () => {
+      const options: ServerOptions = { push: ["redirect-gateway def1"] }
+      await using _server = await bench.serve(options)
+      await using container = await culvert(clientConfiguration(bench.lab, options))
+      const client = Client.watch(bench.lab, container.child)
+      await client.ready()
+      await bench.carriesTraffic()
+      for (const probe of ["/startupz", "/livez", "/readyz"]) expect(await client.probe(probe)).toBe(200)
+      expect(await container.exec(["culvert", "health"])).toMatchObject({ code: 0 })
 
-  test("read-only, NET_ADMIN alone, no new privileges: probes, traffic, and SIGTERM ends it with 0", async () => {
-    const options: ServerOptions = { push: ["redirect-gateway def1"] }
-    await using _server = await bench.serve(options)
-    await using container = await culvert(clientConfiguration(bench.lab, options))
-    const client = Client.watch(bench.lab, container.child)
-    await client.ready()
-    await bench.carriesTraffic()
-    for (const probe of ["/startupz", "/livez", "/readyz"]) expect(await client.probe(probe)).toBe(200)
-    expect(await container.exec(["culvert", "health"])).toMatchObject({ code: 0 })
+      const process = readFileSync(`/proc/${await container.pid()}/status`, "utf8")
+      expect(process).toMatch(/^CapEff:\s+0000000000001000$/m)
+      expect(process).toMatch(/^CapBnd:\s+0000000000001000$/m)
+      expect(process).toMatch(/^NoNewPrivs:\s+1$/m)
+      const resident = Number(/^VmRSS:\s+(\d+) kB/m.exec(process)?.[1]) / 1024
+      console.log(`resident memory, connected: ${resident.toFixed(0)} MiB`)
+      expect(resident).toBeLessThan(160)
 
-    const process = readFileSync(`/proc/${await container.pid()}/status`, "utf8")
-    expect(process).toMatch(/^CapEff:\s+0000000000001000$/m)
-    expect(process).toMatch(/^CapBnd:\s+0000000000001000$/m)
-    expect(process).toMatch(/^NoNewPrivs:\s+1$/m)
-    const resident = Number(/^VmRSS:\s+(\d+) kB/m.exec(process)?.[1]) / 1024
-    console.log(`resident memory, connected: ${resident.toFixed(0)} MiB`)
-    expect(resident).toBeLessThan(160)
+      expect((await client.stop()).code).toBe(exitCode.stopped)
+    })
 
-    expect((await client.stop()).code).toBe(exitCode.stopped)
-  })
-
-  test("with /dev/net/tun mounted from the machine", async () => {
-    await using _server = await bench.serve()
-    await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: "mount" })
-    await Client.watch(bench.lab, container.child).ready()
-    await bench.carriesTraffic()
-  })
-
-  test("with a device that exists already, and without any capability", async () => {
-    const { client: pod } = bench.lab
-    // The table of the container before stays in the pod, and this one may not change it.
-    await pod.succeed("nft flush ruleset".split(" "))
-    await pod.succeed("ip tuntap add mode tun user root name tun9".split(" "))
-    try {
+    test("with /dev/net/tun mounted from the machine", async () => {
       await using _server = await bench.serve()
-      const configuration = clientConfiguration(bench.lab, {}, { device: "tun9" })
-      await using container = await culvert(configuration, { capabilities: [] })
-      await Client.watch(bench.lab, container.child).event("connected")
-      for (const line of ["link set tun9 up", "address add 10.66.0.2/24 dev tun9"]) {
-        await pod.succeed(["ip", ...line.split(" ")])
+      await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: "mount" })
+      await Client.watch(bench.lab, container.child).ready()
+      await bench.carriesTraffic()
+    })
+
+    test("with a device that exists already, and without any capability", async () => {
+      const { client: pod } = bench.lab
+      // The table of the container before stays in the pod, and this one may not change it.
+      await pod.succeed("nft flush ruleset".split(" "))
+      await pod.succeed("ip tuntap add mode tun user root name tun9".split(" "))
+      try {
+        await using _server = await bench.serve()
+        const configuration = clientConfiguration(bench.lab, {}, { device: "tun9" })
+        await using container = await culvert(configuration, { capabilities: [] })
+        await Client.watch(bench.lab, container.child).event("connected")
+        for (const line of ["link set tun9 up", "address add 10.66.0.2/24 dev tun9"]) {
+          await pod.succeed(["ip", ...line.split(" ")])
+        }
+        await ping(pod, tunnel.ipv4)
+      } finally {
+        await pod.succeed("ip tuntap delete mode tun name tun9".split(" "))
       }
-      await ping(pod, tunnel.ipv4)
-    } finally {
-      await pod.succeed("ip tuntap delete mode tun name tun9".split(" "))
-    }
+    })
+
+    test("without the device it says how to give it, status 71", async () => {
+      await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: "none" })
+      expect(await container.child.exited()).toBe(exitCode.hostRefused)
+      expect(container.child.output).toContain("device plugin")
+    })
   })
 
-  test("without the device it says how to give it, status 71", async () => {
-    await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: "none" })
-    expect(await container.child.exited()).toBe(exitCode.hostRefused)
-    expect(container.child.output).toContain("device plugin")
+  describe("in a pod, beside an application", () => {
+    const bench = useBench({ pod: true })
+    let resolving: ReadonlyArray<Resolver> = []
+    beforeAll(async () => {
+      const { lab } = bench
+      await preparePod(lab)
+      resolving = await Promise.all([
+        Resolver.start(lab, lab.node, [resolvers.cluster], { [names.vpn]: outer.server.ipv4 }),
+        Resolver.start(lab, lab.server, [resolvers.vpn], { [names.service]: tunnel.ipv4 }),
+      ])
+    })
+    afterAll(() => Promise.all(resolving.map((resolver) => resolver[Symbol.asyncDispose]())))
+
+    test("the sidecar first, the application after it; by name through the tunnel; probed; stopped in reverse; no leak", async () => {
+      const { lab } = bench
+      const options: ServerOptions = { push: ["redirect-gateway def1", `dhcp-option DNS ${resolvers.vpn}`] }
+      const configuration = lab.write("client.ovpn", clientConfiguration(lab, options, { host: names.vpn }))
+      await using leaks = await Leaks.watch(lab, [1194], allowed)
+      await using sidecar = startContainer(
+        lab,
+        built(),
+        "sidecar",
+        await built().startCommand(),
+        { "/etc/culvert/client.ovpn": configuration },
+        true,
+      )
+      await becomes(lab, 4911, "/livez", 200)
+      expect(await probe(lab, 4911, "/startupz")).toBe(503)
+      await using server = await bench.serve(options)
+      await becomes(lab, 4911, "/startupz", 200)
+
+      const script = join(import.meta.dir, "application.ts")
+      const command = ["/usr/bin/bun", "/application.ts", `http://${names.service}:8080/bytes/1000`]
+      await using application = startContainer(
+        lab,
+        built(),
+        "application",
+        command,
+        { "/application.ts": script },
+        false,
+      )
+      await becomes(lab, 8081, "/", 200)
+      await application.child.line(/: 1000 bytes as 10\.66\.0\./)
+      expect(await probe(lab, 4911, "/readyz")).toBe(200)
+      expect(application.child.output).not.toContain("failed")
+
+      // While the server is away the application gets nothing, and nothing gets out.
+      await server.kill()
+      await application.child.line(/failed/)
+      await becomes(lab, 4911, "/livez", 200)
+
+      expect(await application.child.stop()).toBe(0)
+      expect(application.child.output).toContain("asked to stop")
+      expect(sidecar.child.running).toBe(true)
+      expect(await sidecar.child.stop()).toBe(exitCode.stopped)
+      expect(leaks.since(0)).toEqual([])
+    }, 60_000)
   })
 })

@@ -42,68 +42,64 @@ test("alerts and dashboard name only metrics of the table", () => {
 
 const prometheus = await findPrometheus()
 
-describe.skipIf(prometheus === undefined)(
-  `on Prometheus${prometheus === undefined ? " (cannot be had)" : ""}`,
-  () => {
-    test(
-      "every panel has data, and every alert is about the pods that it should be about",
-      () =>
-        Effect.gen(function* () {
-          const pods = {
-            good: pod({ phase: "connected", connects: 1 }, []),
-            // Everything that can be wrong while the tunnel is down.
-            down: pod({ phase: "waiting", killSwitch: "none" }, [
-              ...many(3, happened("auth_failed", { reason: "AuthFailed", established: false })),
-              ...many(9, happened("disconnected", { reason: "PingRestart", established: true })),
-            ]),
-            // And while it is up.
-            up: pod(
-              { phase: "connected", readyCheck: { target: "tcp:a:1", ok: false, reason: "refused", at: 1 } },
-              [...many(5, happened("renegotiation_failed")), ...many(5, happened("connected", { seconds: 25 }))],
-              { heartbeat: -10_000, drops: true },
-            ),
-          }
-          const targets: Record<string, number> = {}
-          for (const [name, { sources }] of Object.entries(pods)) {
-            targets[name] = (yield* serve({ hostname: "127.0.0.1", port: 0 }, sources)).port!
-          }
-          yield* Effect.promise(async () => {
-            await using server = await Prometheus.start(prometheus!, targets)
-            await server.has("count(openvpn_client_connected) == 3")
-            for (const { happen } of Object.values(pods)) happen()
-            await server.has('openvpn_client_disconnects_total{reason="PingRestart"} == 9')
-            await server.has("count(openvpn_client_handshake_duration_seconds_sum > 0) == 1")
-            await server.has("sum(rate(openvpn_client_dropped_packets_total[1m])) > 1")
+describe.skipIf(prometheus === undefined)(`on Prometheus${prometheus === undefined ? " (cannot be had)" : ""}`, () => {
+  test(
+    "every panel has data, and every alert is about the pods that it should be about",
+    () =>
+      Effect.gen(function* () {
+        const pods = {
+          good: pod({ phase: "connected", connects: 1 }, []),
+          // Everything that can be wrong while the tunnel is down.
+          down: pod({ phase: "waiting", killSwitch: "none" }, [
+            ...many(3, happened("auth_failed", { reason: "AuthFailed", established: false })),
+            ...many(9, happened("disconnected", { reason: "PingRestart", established: true })),
+          ]),
+          // And while it is up.
+          up: pod(
+            { phase: "connected", readyCheck: { target: "tcp:a:1", ok: false, reason: "refused", at: 1 } },
+            [...many(5, happened("renegotiation_failed")), ...many(5, happened("connected", { seconds: 25 }))],
+            { heartbeat: -10_000, drops: true },
+          ),
+        }
+        const targets: Record<string, number> = {}
+        for (const [name, { sources }] of Object.entries(pods)) {
+          targets[name] = (yield* serve({ hostname: "127.0.0.1", port: 0 }, sources)).port!
+        }
+        yield* Effect.promise(async () => {
+          await using server = await Prometheus.start(prometheus!, targets)
+          await server.has("count(openvpn_client_connected) == 3")
+          for (const { happen } of Object.values(pods)) happen()
+          await server.has('openvpn_client_disconnects_total{reason="PingRestart"} == 9')
+          await server.has("count(openvpn_client_handshake_duration_seconds_sum > 0) == 1")
+          await server.has("sum(rate(openvpn_client_dropped_packets_total[1m])) > 1")
 
-            const found: Record<string, string> = {}
-            for (const { alert, expr } of rules) {
-              found[alert] = (await server.ask(expr))
-                .map(({ metric }) => metric.pod ?? "all")
-                .sort()
-                .join(" ")
-            }
-            expect(found).toEqual({
-              CulvertDown: "down",
-              CulvertNotReady: "up",
-              CulvertAuthenticationFails: "down",
-              CulvertFlapping: "down",
-              CulvertNoKillSwitch: "down",
-              CulvertRenegotiationFails: "up",
-              CulvertDropsPackets: "up",
-              CulvertSlowHandshake: "all",
-              CulvertDataPlaneStalls: "up",
-            })
-            for (const { title, expr } of panels) {
-              const filled = expr.replaceAll("$__rate_interval", "1m").replace(/\$(namespace|pod)/g, ".*")
-              expect({ title, series: (await server.ask(filled)).length }).not.toEqual({ title, series: 0 })
-            }
+          const found: Record<string, string> = {}
+          for (const { alert, expr } of rules) {
+            found[alert] = (await server.ask(expr))
+              .map(({ metric }) => metric.pod ?? "all")
+              .sort()
+              .join(" ")
+          }
+          expect(found).toEqual({
+            CulvertDown: "down",
+            CulvertNotReady: "up",
+            CulvertAuthenticationFails: "down",
+            CulvertFlapping: "down",
+            CulvertNoKillSwitch: "down",
+            CulvertRenegotiationFails: "up",
+            CulvertDropsPackets: "up",
+            CulvertSlowHandshake: "all",
+            CulvertDataPlaneStalls: "up",
           })
-        }).pipe(Effect.scoped, Effect.runPromise),
-      60_000,
-    )
-  },
-  60_000,
-)
+          for (const { title, expr } of panels) {
+            const filled = expr.replaceAll("$__rate_interval", "1m").replace(/\$(namespace|pod)/g, ".*")
+            expect({ title, series: (await server.ask(filled)).length }).not.toEqual({ title, series: 0 })
+          }
+        })
+      }).pipe(Effect.scoped, Effect.runPromise),
+    60_000,
+  )
+})
 
 const happened = (event: string, facts: Happened["facts"] = {}): Happened => ({ at: 0, event, message: event, facts })
 const many = (count: number, one: Happened): ReadonlyArray<Happened> => Array.from({ length: count }, () => one)
