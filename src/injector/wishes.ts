@@ -142,6 +142,11 @@ const dnsMode = (value: string): Result.Result<unknown, string> =>
     ? Result.fail("resolvconf needs a writable /etc/resolv.conf, which an injected sidecar has not; use redirect")
     : oneOf("redirect", "off")(value)
 
+const readyCheck = (value: string): Result.Result<unknown, string> =>
+  /^(tcp:[^\s/]+:\d{1,5}|icmp:[^\s/]+)$/.test(value)
+    ? Result.succeed(value)
+    : Result.fail("must be tcp:HOST:PORT or icmp:HOST")
+
 /** What may be said, by the part of the annotation after `culvert.dev/`. */
 export const table: Readonly<Record<string, Row | undefined>> = {
   config: {
@@ -165,6 +170,11 @@ export const table: Readonly<Record<string, Row | undefined>> = {
     "CULVERT_CLUSTER_DOMAINS",
     listOf(domain),
     "Domains that the cluster's resolvers answer, beside the search list.",
+  ),
+  "ready-check": variable(
+    "CULVERT_READY_CHECK",
+    readyCheck,
+    "What has to answer through the tunnel for the pod to be ready: `tcp:HOST:PORT` or `icmp:HOST`.",
   ),
   "log-level": variable(
     "CULVERT_LOG_LEVEL",

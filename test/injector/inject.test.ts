@@ -177,6 +177,7 @@ describe("refused, because it would run without the tunnel, is", () => {
       ["bypass", "pods", "no network"],
       ["dns-mode", "resolvconf", "writable"],
       ["dns-mode", "none", "one of"],
+      ["ready-check", "http://x", "tcp:HOST:PORT"],
       ["config", "kube-system/vpn", "own namespace"],
       ["config", "secret/kube-system/vpn", "own namespace"],
       ["secret", "../token", "own namespace"],

@@ -1,6 +1,7 @@
 /** The policies do what the webhook does: their CEL is evaluated and the results are compared. */
 import { describe, expect, test } from "bun:test"
 import { JsonPatch, type Schema } from "effect"
+import { table } from "../../src/injector/wishes.ts"
 import { admitted, ask, asking, defaults, type PodObject } from "../injector/cluster.ts"
 import { contextOf, evaluate, matches, type Policy } from "./cel.ts"
 import { read } from "./manifests.ts"
@@ -65,6 +66,7 @@ const pods: Readonly<Record<string, PodObject>> = {
       "culvert.dev/dns-mode": "off",
       "culvert.dev/cluster-domains": "corp.example",
       "culvert.dev/log-level": "debug",
+      "culvert.dev/ready-check": "tcp:intranet.corp.example:443",
       "culvert.dev/resources-requests-cpu": "1",
       "culvert.dev/resources-requests-memory": "1Gi",
       "culvert.dev/resources-limits-cpu": "2",
@@ -74,6 +76,16 @@ const pods: Readonly<Record<string, PodObject>> = {
   ),
   "a ConfigMap by its long name": asking({}, { "culvert.dev/config": "configmap/vpn" }),
 }
+
+test("the pod that says everything says all that can be said", () => {
+  const said = Object.keys(pods["with everything said"]!.metadata.annotations!).filter((key) =>
+    key.startsWith("culvert.dev/"),
+  )
+  const sayable = Object.entries(table).flatMap(([name, row]) =>
+    row!.sets === "nothing" ? [] : [`culvert.dev/${name}`],
+  )
+  expect(said.sort()).toEqual(sayable.sort())
+})
 
 describe("the mutating policy gives a pod what the webhook gives it:", () => {
   for (const [name, pod] of Object.entries(pods)) {
@@ -116,6 +128,11 @@ describe("the validating policy", () => {
     expect(refusals(admitted(asking(), { tun: { kind: "resource", name: "squat.ai/tun" } }))).toEqual([])
   })
 
+  test("accepts a bypass of any cluster's size", () => {
+    for (const bypass of ["10.0.0.0/8", "fc00::/7", "192.0.2.60/32,10.7.0.0/16", "2001:db8::/64", "10.0.0.7"])
+      expect(refusals(admitted(asking({}, { "culvert.dev/config": "vpn", "culvert.dev/bypass": bypass })))).toEqual([])
+  })
+
   test("refuses a pod that asked and got nothing", () => {
     expect(refusals(asking()).join()).toContain("is the injector running?")
   })
@@ -126,8 +143,9 @@ describe("the validating policy", () => {
       asking({ os: { name: "windows" } }),
       asking({ nodeSelector: { "kubernetes.io/os": "windows" } }),
       asking({}, {}),
-      asking({}, { "culvert.dev/config": "vpn", "culvert.dev/bypass": "0.0.0.0/0" }),
-      asking({}, { "culvert.dev/config": "vpn", "culvert.dev/bypass": "10.0.0.0/8,0.0.0.0/1" }),
+      ...["0.0.0.0/0", "10.0.0.0/8,0.0.0.0/1", "0.0.0.0/0 10.0.0.0/8", "0.0.0.0/00", "::/0", "10.0.0.0/7"].map(
+        (bypass) => asking({}, { "culvert.dev/config": "vpn", "culvert.dev/bypass": bypass }),
+      ),
       asking({}, { "culvert.dev/config": "vpn", "culvert.dev/dns-mode": "resolvconf" }),
       asking({}, { "culvert.dev/config": "vpn", "culvert.dev/kill-switch": "off" }),
       { ...asking(), metadata: { ...asking().metadata, labels: { "culvert.dev/inject": "yes" } } },
