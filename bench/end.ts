@@ -3,7 +3,8 @@
  *
  *   bun bench/end.ts '{"role":"client","local":"10.90.0.2","remote":"10.90.0.1","address":"10.67.0.2/24","mtu":1400}'
  *
- * Says "ready" when it carries packets and stays until it is told to stop.
+ * Says "ready" when it carries packets and stays until it is told to stop. At SIGUSR2 it measures how long commands to the
+ * worker take, and says so: "commands [MS, ...]".
  */
 import { startDataPlane } from "../src/dataplane/index.ts"
 import { openTun, openUdpSocket } from "../src/linux/index.ts"
@@ -24,8 +25,10 @@ function run({ role, local, remote, addresses, mtu }: EndOptions): void {
   for (const address of addresses)
     ip("address", "add", address, "dev", tun.name, ...(address.includes(":") ? ["nodad"] : []))
   ip("link", "set", tun.name, "mtu", String(mtu), "txqueuelen", "1000", "up")
+  let answered = (_: number) => {}
   const plane = startDataPlane({
     onEvent: (event) => {
+      if (event.type === "pong") answered(event.number)
       if (event.type === "transportFailed" || event.type === "tunFailed") throw new Error(event.message)
     },
     onCrash: (message) => {
@@ -38,7 +41,18 @@ function run({ role, local, remote, addresses, mtu }: EndOptions): void {
   plane.send({ type: "installKey", generation: 1, key: key(role), replayWindow: { packets: 64, seconds: 15 } })
   plane.send({ type: "useKey", generation: 1, keyId: 0 })
   console.log("ready")
-  process.on("SIGUSR1", () => console.log(JSON.stringify(plane.counters.all())))
+  process.on("SIGUSR2", async () => {
+    const times: Array<number> = []
+    for (let number = 0; number < COMMANDS; number++) {
+      const begin = performance.now()
+      plane.send({ type: "sync", number })
+      await new Promise<number>((resolve) => {
+        answered = resolve
+      })
+      times.push(performance.now() - begin)
+    }
+    console.log(`commands ${JSON.stringify(times)}`)
+  })
   process.on("SIGTERM", () => void plane.stop().then(() => process.exit(0)))
 }
 
@@ -57,5 +71,6 @@ function ip(...parameters: ReadonlyArray<string>): void {
 }
 
 const PORT = 1195
+const COMMANDS = 200
 
 if (import.meta.main) run(JSON.parse(process.argv[2]!) as EndOptions)

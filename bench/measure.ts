@@ -24,8 +24,12 @@ export interface Latency {
 export async function latency(lab: Lab, address: string, count: number, interval = 0.01): Promise<Latency> {
   const command = ["ping", "-n", "-c", String(count), "-i", String(interval), "-W", "2", address]
   const { stdout } = await lab.client.finish(command, { deadline: count * interval * 1000 + 20_000 })
-  const times = [...stdout.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1])).sort((a, b) => a - b)
-  return { p50: quantile(times, 0.5), p99: quantile(times, 0.99) }
+  return quantiles([...stdout.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1])))
+}
+
+export function quantiles(times: ReadonlyArray<number>): Latency {
+  const sorted = times.toSorted((a, b) => a - b)
+  return { p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99) }
 }
 
 export function median(values: ReadonlyArray<number>): number {

@@ -15,7 +15,13 @@ export function table(results: Results): string {
     .sort((a, b) => a.section.localeCompare(b.section))
     .map((row) => {
       const { openvpn, culvert } = medians(row)
-      return [`(${row.section}) ${row.what}`, shown(openvpn), shown(culvert), row.unit, `${shown(culvert / openvpn)}x`]
+      return [
+        `(${row.section}) ${row.what}`,
+        shown(openvpn),
+        shown(culvert),
+        row.unit,
+        Number.isNaN(openvpn) ? "" : `${shown(culvert / openvpn)}x`,
+      ]
     })
   return aligned([["", "OpenVPN", "Culvert", "", "ratio"], ...rows])
 }
@@ -97,6 +103,7 @@ function markdownRow(row: Measured): string {
 const named = ([what, ns]: [string, number]): [string, number] => [`openssl speed, ${what}`, ns]
 
 function shown(value: number): string {
+  if (Number.isNaN(value)) return "–"
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 }
 

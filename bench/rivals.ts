@@ -15,6 +15,8 @@ export interface Running extends AsyncDisposable {
   readonly pid: number
   /** Of the far end, inside the tunnel. */
   readonly address: string
+  /** How long commands to the data plane take, in ms; only Culvert's ends tell. */
+  readonly commandTimes?: () => Promise<ReadonlyArray<number>>
 }
 
 /** A client of the server that runs in the lab; returns at once, `ready` waits until it says that it carries packets. */
@@ -64,6 +66,10 @@ async function culvertPair(lab: Lab, wrap: Wrapper): Promise<Running> {
   return {
     pid: client.pid,
     address: inner.server,
+    commandTimes: async () => {
+      client.signal("SIGUSR2")
+      return JSON.parse((await client.line(/^commands /)).slice("commands ".length)) as ReadonlyArray<number>
+    },
     [Symbol.asyncDispose]: async () => void (await Promise.all([client.stop(), server.stop()])),
   }
 }

@@ -3,7 +3,7 @@ import { eventually } from "../test/support/child.ts"
 import { Lab } from "../test/support/lab.ts"
 import { OpenVpnServer, type ServerOptions, tunnel } from "../test/support/openvpn.ts"
 import { iperf3, ping } from "../test/support/traffic.ts"
-import { cpuSeconds, latency, median, residentMegabytes } from "./measure.ts"
+import { cpuSeconds, latency, median, quantiles, residentMegabytes } from "./measure.ts"
 import { type Rival, type Running, rivals, startClient, startPair, type Wrapper } from "./rivals.ts"
 
 export interface Plan {
@@ -60,6 +60,7 @@ export async function atBothEnds(plan: Plan, record: Results): Promise<void> {
       record.add("f", `TCP ${direction}`, "Gbit/s", rival, gigabits)
       record.add("f", `CPU of one end, ${direction}`, "s/GB", rival, secondsPerGigabyte)
     }
+    await saturated(lab, pair, rival, plan, record)
     record.add("g", "64-byte UDP payloads delivered", "packets/s", rival, await smallPackets(lab, pair, plan.seconds))
   }
 }
@@ -103,6 +104,20 @@ async function loaded(lab: Lab, client: Running, rival: Rival, plan: Plan, recor
   const { p50, p99 } = await pinged
   record.add("c", "both directions saturated, p50", "ms", rival, p50)
   record.add("c", "both directions saturated, p99", "ms", rival, p99)
+}
+
+/** What a ping and a command cost while nothing but the tunnel itself is the limit. */
+async function saturated(lab: Lab, pair: Running, rival: Rival, plan: Plan, record: Results): Promise<void> {
+  const seconds = Math.max(plan.seconds, 2)
+  const transfers = [iperf3(lab, pair.address, seconds), iperf3(lab, pair.address, seconds, ["-R"], 5202)]
+  const pings = latency(lab, pair.address, Math.floor(seconds * 40), 0.02)
+  const commands = await pair.commandTimes?.()
+  if (commands !== undefined)
+    record.add("c", "both ends, saturated: a command, p99", "ms", rival, quantiles(commands).p99)
+  const { p50, p99 } = await pings
+  record.add("c", "both ends, saturated: p50", "ms", rival, p50)
+  record.add("c", "both ends, saturated: p99", "ms", rival, p99)
+  await Promise.all(transfers)
 }
 
 async function transfer(lab: Lab, { pid, address }: Running, seconds: number, parameters: ReadonlyArray<string>) {
