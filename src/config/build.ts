@@ -69,6 +69,7 @@ const commonOf = (settings: Settings, contents: Contents, complete: boolean, rep
     routeNoexec: settings.has("route-noexec"),
     routeNopull: settings.has("route-nopull"),
     pullFilters: settings.all("pull-filter").map(({ values: [action, prefix] }) => ({ action, prefix })),
+    allowPullFqdn: settings.has("allow-pull-fqdn"),
     peerInfo: peerInfoOf(settings),
     authRetry: settings.values("auth-retry")[0],
     persistTun: settings.has("persist-tun"),

@@ -38,6 +38,7 @@ export const print = (profile: Profile, options: { readonly secrets?: boolean } 
     ...flag("route-noexec", profile.routeNoexec),
     ...flag("route-nopull", profile.routeNopull),
     ...profile.pullFilters.flatMap(({ action, prefix }) => line("pull-filter", action, prefix)),
+    ...flag("allow-pull-fqdn", profile.allowPullFqdn),
     ...flag("persist-tun", profile.persistTun),
     ...setting("auth-retry", profile.authRetry),
     ...setting("auth", profile.auth),

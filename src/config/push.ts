@@ -40,6 +40,8 @@ export type Pushed = typeof Pushed.Type
 export interface PushPolicy {
   readonly pullFilters: Profile["pullFilters"]
   readonly routeNopull: boolean
+  /** `allow-pull-fqdn`: routes may have host names in them. */
+  readonly allowPullFqdn?: boolean
 }
 
 export interface PushRead {
@@ -82,16 +84,16 @@ export const readPush = (messages: ReadonlyArray<string>, policy: PushPolicy): P
   if (options.length > maximumOptions)
     notes.push(`the server pushed more than ${maximumOptions} options: the others are skipped`)
   const report = new Diagnostics("push")
-  const pushed = pushedOf(readSettings(statements, "push", report), report)
+  const pushed = pushedOf(readSettings(statements, "push", report), policy.allowPullFqdn ?? false, report)
   return { pushed, notes: [...notes, ...report.sorted().map(({ message }) => message)], rejected }
 }
 
-const pushedOf = (settings: Settings, report: Diagnostics): Pushed => {
+const pushedOf = (settings: Settings, names: boolean, report: Diagnostics): Pushed => {
   const exitNotify = settings.last("explicit-exit-notify")?.values
   const token = settings.last("auth-token")?.values[0]
   const compression = settings.lastOf("compress", "comp-lzo")
   return {
-    network: networkOptions(settings, false, report),
+    network: networkOptions(settings, names, report),
     keepalive: keepaliveOptions(settings),
     cipher: settings.last("cipher")?.values[0].toUpperCase(),
     peerId: settings.last("peer-id")?.values[0],

@@ -19,7 +19,7 @@ means nothing here. *Refused*: the file is rejected, since leaving the directive
 directive that is not on this page is unknown and an error, unless \`setenv opt\`, \`ignore-unknown-option\` or
 \`setenv FORWARD_COMPATIBLE 1\` says otherwise. When a directive is given twice, the last one holds, unless the page says that it repeats.
 
-Where: C may stand in a \`<connection>\` block, B may be a block, P may be pushed by the server, R repeats.
+Where: C may stand in a \`<connection>\` block, B may be a block, P may be pushed by the server, U may be changed by \`PUSH_UPDATE\`, R repeats.
 `
 
 const section = ({ title, rows }: { readonly title: string; readonly rows: Readonly<Record<string, Row>> }): string =>
@@ -56,6 +56,7 @@ const places = (row: Row): string =>
     row.connection ? "C" : "",
     row.content !== undefined || row.block ? "B" : "",
     row.pushOnly ? "P only" : row.push !== undefined ? "P" : "",
+    row.updatable ? "U" : "",
     row.repeats ? "R" : "",
   ]
     .filter((place) => place !== "")

@@ -26,6 +26,8 @@ export interface Row<A extends ReadonlyArray<unknown> = ReadonlyArray<unknown>> 
   readonly block?: true
   /** May come from a server. `route-nopull` drops the classes "route" and "dns". */
   readonly push?: "route" | "dns" | "other"
+  /** May be changed by `PUSH_UPDATE`. */
+  readonly updatable?: true
   /** Read when a server pushes it, although it is pending: the session says what is wrong with it. */
   readonly readWhenPushed?: true
   /** Its words may be secrets: they are not quoted in messages. */

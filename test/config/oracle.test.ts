@@ -58,7 +58,7 @@ const whyRefused = (text: string, { message, line }: Diagnostic): DifferenceId |
 
 /** By the wording of our messages. */
 const refusals: ReadonlyArray<readonly [DifferenceId, RegExp]> = [
-  ["numbers", /expected a whole number/],
+  ["numbers", /expected a whole number|the minimum \d+ is more/],
   ["addresses", /expected (a host name|an IP|a netmask)/],
   ["servers", /no server is given|block has one|no server has the transport|a protocol that connects/],
   ["push-only", /only for a server to push/],

@@ -44,6 +44,8 @@ const lines: Partial<Record<DirectiveName, string>> = {
   "http-proxy-user-pass": "<http-proxy-user-pass>\nalice\np\n</http-proxy-user-pass>\nhttp-proxy p 1 auto\nproto tcp",
   "socks-proxy": "socks-proxy proxy.example 1081 login",
   "socks-proxy-user-pass": "socks-proxy proxy.example\n<socks-proxy-user-pass>\na\nb\n</socks-proxy-user-pass>",
+  "allow-pull-fqdn": "allow-pull-fqdn",
+  float: "float",
   sndbuf: "sndbuf 100000",
   rcvbuf: "rcvbuf 100000",
   mark: "mark 7",

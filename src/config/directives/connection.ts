@@ -93,6 +93,7 @@ export const connection = {
   nobind: honoured({ takes: flag, connection: true, doc: "Let the kernel choose the local address and port." }),
   float: honoured({
     takes: flag,
+    pending: noEffectYet("packets from another address of the server are not taken", false),
     connection: true,
     doc: "Accept packets from another address of the server, when they authenticate.",
   }),
@@ -299,7 +300,11 @@ export const connection = {
     pending: notYet("routing by device would be lost without it"),
     doc: "Bind the socket to a network device.",
   }),
-  "allow-pull-fqdn": ignored("pushed routes with host names are skipped", "Accept host names in pushed routes."),
+  "allow-pull-fqdn": honoured({
+    takes: flag,
+    pending: noEffectYet("pushed routes with host names are skipped", false),
+    doc: "Accept host names in pushed routes.",
+  }),
   "allow-recursive-routing": ignored(
     "packets to the server never go through the tunnel",
     "Do not drop packets in the tunnel that are addressed to the server.",

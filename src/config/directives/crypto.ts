@@ -274,6 +274,7 @@ export const crypto = {
   "push-continuation": honoured({
     takes: takes([oneOf("1", "2")]),
     push: "other",
+    updatable: true,
     pushOnly: true,
     doc: "Whether more messages follow with options: 2 yes, 1 no.",
   }),
