@@ -21,11 +21,19 @@ export const retry = Effect.fnUntraced(function* <R>(profile: Profile, attempt: 
   const status = yield* StatusRef
   const remotes = profile.remoteRandom ? yield* Random.shuffle(profile.remotes) : profile.remotes
   let position: Position = { remote: 0, address: 0, failures: 0 }
+  let unresolvedSince: number | undefined
 
   for (;;) {
     const remote = remotes[position.remote]!
     yield* status.update({ phase: "connecting", nextTry: undefined })
-    const addresses = yield* Effect.result(killSwitch.resolving(resolver.resolve(remote.host, remote.family)))
+    const began = yield* Clock.currentTimeMillis
+    const addresses = yield* Effect.result(
+      killSwitch.resolving(resolver.resolve(remote.host, remote.family, profile.remoteRandomHostname)),
+    )
+    if (addresses._tag === "Failure") {
+      unresolvedSince ??= began
+      yield* hopeResolving(profile, (yield* Clock.currentTimeMillis) - unresolvedSince, addresses.failure.message)
+    } else unresolvedSince = undefined
     const failure =
       addresses._tag === "Failure"
         ? {
@@ -33,12 +41,17 @@ export const retry = Effect.fnUntraced(function* <R>(profile: Profile, attempt: 
             established: false,
             message: addresses.failure.message,
             backoff: 0,
+            waited: 0,
             addresses: 1,
           }
         : yield* attempt(remote, addresses.success[position.address % addresses.success.length]!).pipe(
             Effect.flip,
             Effect.flatMap((failed) => judge(profile, failed)),
             Effect.map((judged) => ({ ...judged, addresses: addresses.success.length })),
+            Effect.zipWith(Clock.currentTimeMillis, (judged, now) => ({
+              ...judged,
+              waited: judged.unanswered ? (now - began) / 1000 : 0,
+            })),
           )
 
     position = advance(position, { ...failure, remotes: remotes.length })
@@ -48,7 +61,8 @@ export const retry = Effect.fnUntraced(function* <R>(profile: Profile, attempt: 
       })
     }
     const base = waitSeconds(remote.connectRetry, Math.floor(position.failures / remotes.length))
-    const seconds = Math.max(base, failure.backoff) * (yield* Random.nextBetween(0.9, 1.1))
+    // The time in which a server did not answer was a wait already.
+    const seconds = Math.max(base - failure.waited, failure.backoff, 0) * (yield* Random.nextBetween(0.9, 1.1))
     yield* status.update({
       phase: "waiting",
       lastError: failure.message,
@@ -99,7 +113,8 @@ export const waitSeconds = (connectRetry: Remote["connectRetry"], rounds: number
 /** What the profile's policies make of a failed attempt: a way on, or the end. */
 const judge = Effect.fnUntraced(function* (profile: Profile, failed: AttemptFailed) {
   const reason = failed.reason
-  const judged = { established: failed.established, message: reason.message, backoff: 0 }
+  const unanswered = reason.tag === "NoAnswer"
+  const judged = { established: failed.established, message: reason.message, backoff: 0, unanswered }
   if (reason.tag === "AuthFailed") {
     if (reason.temporary) return { ...judged, retry: retryOf(reason.retry), backoff: reason.backoffSeconds ?? 0 }
     if (reason.again) return { ...judged, retry: "same" as const }
@@ -112,6 +127,14 @@ const judge = Effect.fnUntraced(function* (profile: Profile, failed: AttemptFail
   }
   if (reason.retry === "never") return yield* new GaveUp({ message: reason.message })
   return { ...judged, retry: retryOf(reason.retry) }
+})
+
+/** `resolv-retry`: how long it goes on while no name of the list resolves. */
+const hopeResolving = Effect.fnUntraced(function* ({ resolvRetry }: Profile, milliseconds: number, last: string) {
+  if (resolvRetry === undefined || milliseconds < resolvRetry * 1000) return
+  return yield* new GaveUp({
+    message: `no server name resolved for ${resolvRetry} s (resolv-retry); the last one: ${last}`,
+  })
 })
 
 const retryOf = (retry: RetryAdvice): Step => (retry === "never" ? "advance" : retry)

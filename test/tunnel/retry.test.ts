@@ -69,6 +69,46 @@ it.effect("a name that does not resolve is passed over", () =>
   }),
 )
 
+it.effect("resolv-retry is how long it goes on while no name resolves; without it that is for ever", () =>
+  Effect.gen(function* () {
+    const { tried, fiber } = yield* attempts("remote unknown 1194\nresolv-retry 30", () => failure({ tag: "NoAnswer" }))
+    yield* TestClock.adjust("29 seconds")
+    expect(fiber.pollUnsafe()).toBeUndefined()
+    yield* TestClock.adjust("4 seconds")
+    expect(yield* Effect.flip(Fiber.join(fiber))).toMatchObject({
+      _tag: "GaveUp",
+      message: "no server name resolved for 30 s (resolv-retry); the last one: resolving unknown: no such name",
+    })
+    expect(tried).toEqual([])
+
+    const patient = yield* attempts("remote unknown 1194", () => failure({ tag: "NoAnswer" }))
+    yield* TestClock.adjust("1 day")
+    expect(patient.fiber.pollUnsafe()).toBeUndefined()
+
+    const other = yield* attempts("remote unknown 1194\nremote two 1194\nresolv-retry 30", () =>
+      failure({ tag: "NoAnswer" }),
+    )
+    yield* TestClock.adjust("1 hour")
+    expect(other.fiber.pollUnsafe()).toBeUndefined()
+  }),
+)
+
+it.effect("a server that was waited for needs no pause after it", () =>
+  Effect.gen(function* () {
+    const tried: Array<number> = []
+    const silent = Effect.gen(function* () {
+      tried.push(Math.round((yield* Clock.currentTimeMillis) / 1000))
+      yield* Effect.sleep("20 seconds")
+      return yield* failure({ tag: "NoAnswer" })
+    })
+    const policy = retry(profile("remote one 1194\nconnect-timeout 20\nconnect-retry 15"), () => silent)
+    const world = Layer.mergeAll(StatusRef.layer, resolver, Layer.succeed(KillSwitch, KillSwitch.none))
+    yield* Effect.forkScoped(policy.pipe(Effect.provide(world)), { startImmediately: true })
+    yield* TestClock.adjust("70 seconds")
+    expect(tried).toEqual([0, 20, 40, 60])
+  }),
+)
+
 it.effect("waits longer from the fifth round on, up to the maximum", () =>
   Effect.gen(function* () {
     const { tried } = yield* attempts("remote two 1194\nconnect-retry 1 8", () => failure({ tag: "NoAnswer" }))
