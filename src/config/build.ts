@@ -44,6 +44,7 @@ const commonOf = (settings: Settings, contents: Contents, complete: boolean, rep
   const common = {
     device: deviceOf(settings, report),
     remoteRandom: settings.has("remote-random"),
+    remoteRandomHostname: settings.has("remote-random-hostname"),
     connectRetryMax: retryMax === 0 ? undefined : retryMax,
     resolvRetry: settings.values("resolv-retry")[0],
     socket: {
@@ -59,7 +60,7 @@ const commonOf = (settings: Settings, contents: Contents, complete: boolean, rep
       handWindow: settings.values("hand-window")[0],
       tranWindow: settings.values("tran-window")[0],
       tlsTimeout: settings.values("tls-timeout")[0],
-      renegSec: settings.values("reneg-sec")[0],
+      ...renegotiation(settings, report),
       renegBytes: settings.values("reneg-bytes")[0],
       renegPackets: settings.values("reneg-pkts")[0],
     },
@@ -175,6 +176,13 @@ const peerInfoOf = (settings: Settings): Profile["peerInfo"] => {
   } of settings.all("setenv"))
     if (isPeerVariable(name)) variables.set(name, value)
   return { push: settings.has("push-peer-info"), variables: [...variables] }
+}
+
+const renegotiation = (settings: Settings, report: Diagnostics) => {
+  const [renegSec, renegSecMinimum] = settings.values("reneg-sec")
+  if (renegSecMinimum !== undefined && renegSecMinimum > renegSec)
+    report.error(settings.last("reneg-sec")!, `reneg-sec: the minimum ${renegSecMinimum} is more than ${renegSec}`)
+  return { renegSec, renegSecMinimum }
 }
 
 const checkPings = (settings: Settings, report: Diagnostics): void => {

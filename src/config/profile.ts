@@ -238,9 +238,11 @@ const common = {
   device: Schema.Struct({ type: Schema.Literals(["tun", "tap"]), name: Schema.String }),
   remotes: Schema.NonEmptyArray(Remote),
   remoteRandom: Schema.Boolean,
+  /** Six random bytes in hex and a dot come before the name at each look-up: no cache has it. */
+  remoteRandomHostname: Schema.Boolean,
   /** Rounds over all remotes before giving up; undefined: for ever. */
   connectRetryMax: optional(Schema.Int),
-  /** Seconds; undefined: infinite. */
+  /** Seconds without a name that resolves before giving up; undefined: for ever. */
   resolvRetry: optional(Schema.Int),
   /** Options of the transport's socket; undefined: the kernel's. Buffers in bytes. */
   socket: Schema.Struct({
@@ -259,6 +261,8 @@ const common = {
     tlsTimeout: Schema.Int,
     /** 0: never by time. */
     renegSec: Schema.Int,
+    /** Each connection draws its own time between this and `renegSec`; undefined: `renegSec` itself. */
+    renegSecMinimum: optional(Schema.Int),
     renegBytes: Schema.Int,
     renegPackets: Schema.Int,
   }),

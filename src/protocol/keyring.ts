@@ -14,10 +14,10 @@
  * - The next negotiation begins: the peer only agrees to it with the keys in place, and forgets the older ones.
  * - The older key expires.
  */
-import type { Profile } from "../config/profile.ts"
 import type { KeyState } from "./keystate.ts"
 import type { DataKey, Output, TlsFacts } from "./output.ts"
 import type { Instant } from "./ports.ts"
+import type { SessionTimers } from "./sessionoptions.ts"
 
 interface LiveKey {
   readonly state: KeyState
@@ -28,13 +28,13 @@ interface LiveKey {
 }
 
 export class Keyring {
-  readonly #timers: Profile["timers"]
+  readonly #timers: SessionTimers
   readonly #emit: (output: Output) => void
   #newest: LiveKey | undefined
   #older: LiveKey | undefined
   #sending: number | undefined
 
-  constructor(timers: Profile["timers"], emit: (output: Output) => void) {
+  constructor(timers: SessionTimers, emit: (output: Output) => void) {
     this.#timers = timers
     this.#emit = emit
   }

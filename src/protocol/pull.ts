@@ -4,8 +4,8 @@
  * A server that saw REQUEST_PUSH in IV_PROTO pushes by itself, so the first request goes a second after the key exchange.
  * Requests go on while authentication is pending: their acknowledgements show that the server is alive.
  */
-import type { Profile } from "../config/profile.ts"
 import type { Instant } from "./ports.ts"
+import type { SessionTimers } from "./sessionoptions.ts"
 
 export class Pull {
   readonly #handWindow: number
@@ -17,7 +17,7 @@ export class Pull {
   #requestAt: Instant
 
   /** From the end of the first key exchange. */
-  constructor(now: Instant, timers: Profile["timers"]) {
+  constructor(now: Instant, timers: SessionTimers) {
     this.#handWindow = timers.handWindow * 1000
     this.#renegSec = timers.renegSec * 1000
     this.#since = now

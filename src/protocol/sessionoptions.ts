@@ -8,6 +8,9 @@ import { controlPayloadLimit } from "./mtu.ts"
 import { optionsString, peerInfo, type Versions } from "./options.ts"
 import type { Crypto, Random, Tls } from "./ports.ts"
 
+/** Seconds. When to renegotiate is the caller's policy; `renegSec` bounds how long an old key may stay. */
+export type SessionTimers = Pick<Profile["timers"], "handWindow" | "tranWindow" | "tlsTimeout" | "renegSec">
+
 export interface SessionOptions {
   readonly transport: Transport
   readonly outerFamily: "ipv4" | "ipv6"
@@ -31,7 +34,7 @@ export interface SessionOptions {
   readonly tunMtu: number
   readonly maxPacketSize: number
   readonly peerInfo: Profile["peerInfo"]
-  readonly timers: Profile["timers"]
+  readonly timers: SessionTimers
   readonly connectTimeoutSeconds: number
   /** As the file says; a pushed value counts when it says nothing. */
   readonly explicitExitNotify: number | undefined

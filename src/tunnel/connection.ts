@@ -53,12 +53,15 @@ const attempt = Effect.fnUntraced(function* (profile: Profile, remote: Remote, a
   yield* killSwitch
     .server({ transport: remote.transport, address: address.address, port: remote.port })
     .pipe(Effect.mapError(networkRefused))
+  const began = plane.now()
   const link = yield* plane
     .open({ transport: remote.transport, ...address, port: remote.port, local: remote.local })
     .pipe(Effect.mapError((error) => failed({ tag: "Transport", retry: "advance", message: error.message })))
   yield* transportOpen(link, remote)
 
-  const session = yield* openSession(profile, remote, address)
+  // One limit for everything until the server's first answer.
+  const connectTimeout = Math.max(1, Math.ceil(remote.connectTimeout - (plane.now() - began) / 1000))
+  const session = yield* openSession(profile, { ...remote, connectTimeout }, address)
   const driver = yield* makeDriver(session, link, profile, plane.now)
   yield* sayGoodbye(driver, link)
   driver.step((at) => session.start(at))

@@ -2,7 +2,7 @@
  * When to renegotiate: reneg-sec, reneg-bytes, reneg-pkts, and packet ids that run out. A renegotiation started by the
  * server counts as ours. One that fails leaves the old key working and is tried again.
  */
-import { Effect, Option, Queue } from "effect"
+import { Effect, Option, Queue, Random } from "effect"
 import type { Profile } from "../config/index.ts"
 
 export type KeyEvent = "installed" | "failed" | "exhausted"
@@ -18,8 +18,9 @@ export interface KeyLife {
 }
 
 /** Starts when the first key is in place. */
-export const rekey = (timers: Profile["timers"], key: KeyLife): Effect.Effect<never> =>
+export const rekey = (options: Profile["timers"], key: KeyLife): Effect.Effect<never> =>
   Effect.gen(function* () {
+    const timers = yield* drawn(options)
     let since = key.now()
     for (;;) {
       const event = yield* nextEvent(timers, key, since)
@@ -34,6 +35,13 @@ export const rekey = (timers: Profile["timers"], key: KeyLife): Effect.Effect<ne
       else since = key.now()
     }
   })
+
+/** With a minimum beside `reneg-sec` a thousand clients that connected together do not renegotiate together. */
+const drawn = Effect.fnUntraced(function* (timers: Profile["timers"]) {
+  const { renegSec, renegSecMinimum } = timers
+  if (renegSecMinimum === undefined) return timers
+  return { ...timers, renegSec: yield* Random.nextIntBetween(renegSecMinimum, renegSec) }
+})
 
 /** "exhausted" as soon as a limit is reached, "installed" when the server was first. */
 const nextEvent = Effect.fnUntraced(function* (timers: Profile["timers"], key: KeyLife, since: number) {

@@ -1,4 +1,5 @@
 /** Host names of remotes to addresses, in the resolver's order. */
+import { randomBytes } from "node:crypto"
 import { lookup } from "node:dns/promises"
 import { isIP } from "node:net"
 import { Context, Data, Effect, Layer } from "effect"
@@ -18,33 +19,58 @@ export class ResolveError extends Data.TaggedError("ResolveError")<{ readonly ho
 export class Resolver extends Context.Service<
   Resolver,
   {
-    /** At least one address. A name that resolved before keeps its last addresses while the resolver does not answer. */
-    readonly resolve: (host: string, family: Remote["family"]) => Effect.Effect<ReadonlyArray<Address>, ResolveError>
+    /**
+     * At least one address. A name that resolved before keeps its last addresses while the resolver does not answer.
+     * `fresh`: with random characters before it, which no cache knows (`remote-random-hostname`).
+     */
+    readonly resolve: (
+      host: string,
+      family: Remote["family"],
+      fresh?: boolean,
+    ) => Effect.Effect<ReadonlyArray<Address>, ResolveError>
   }
 >()("culvert/tunnel/Resolver") {
-  static readonly layer = Layer.sync(Resolver, () => {
-    const known = new Map<string, ReadonlyArray<Address>>()
-    return Resolver.of({
-      resolve: Effect.fnUntraced(function* (host, family) {
-        const literal = isIP(host)
-        if (literal !== 0)
-          return yield* wanted([{ address: host, family: literal === 4 ? "ipv4" : "ipv6" }], host, family)
-        const key = `${family} ${host}`
-        const answer = yield* Effect.result(query(host, family))
-        if (answer._tag === "Success") {
-          known.set(key, answer.success)
-          return answer.success
-        }
-        const before = known.get(key)
-        return before ?? (yield* answer.failure)
-      }),
+  static readonly layer = Resolver.layerOver(systemLookup)
+
+  /** Apart from `layer` for tests. */
+  static layerOver(ask: Lookup): Layer.Layer<Resolver> {
+    return Layer.sync(Resolver, () => {
+      const known = new Map<string, ReadonlyArray<Address>>()
+      return Resolver.of({
+        resolve: Effect.fnUntraced(function* (host, family, fresh = false) {
+          const literal = isIP(host)
+          if (literal !== 0)
+            return yield* wanted([{ address: host, family: literal === 4 ? "ipv4" : "ipv6" }], host, family)
+          const key = `${family} ${host}`
+          const answer = yield* Effect.result(
+            query(ask, fresh ? `${randomBytes(6).toString("hex")}.${host}` : host, family),
+          )
+          if (answer._tag === "Success") {
+            known.set(key, answer.success)
+            return answer.success
+          }
+          const before = known.get(key)
+          return before ?? (yield* answer.failure)
+        }),
+      })
     })
-  })
+  }
 }
 
-const query = Effect.fnUntraced(function* (host: string, family: Remote["family"]) {
+/** Rejects with an error that has a `code`, as `node:dns` does. */
+export type Lookup = (
+  host: string,
+  family: 0 | 4 | 6,
+) => Promise<ReadonlyArray<{ readonly address: string; readonly family: number }>>
+
+/** By the machine's own rules: hosts file, resolv.conf, their order. */
+function systemLookup(...[host, family]: Parameters<Lookup>): ReturnType<Lookup> {
+  return lookup(host, { all: true, verbatim: true, family })
+}
+
+const query = Effect.fnUntraced(function* (ask: Lookup, host: string, family: Remote["family"]) {
   const found = yield* Effect.tryPromise({
-    try: () => lookup(host, { all: true, verbatim: true, family: family === "any" ? 0 : family === "ipv4" ? 4 : 6 }),
+    try: () => ask(host, family === "any" ? 0 : family === "ipv4" ? 4 : 6),
     catch: (error) => new ResolveError({ host, reason: reasonOf(error) }),
   }).pipe(
     Effect.timeoutOrElse({

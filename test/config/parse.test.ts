@@ -70,6 +70,7 @@ describe("values", () => {
     const profile = profileOf(
       minimal(`dev tun5
 remote-random
+remote-random-hostname
 connect-retry-max 3
 resolv-retry 20
 auth-retry interact
@@ -101,6 +102,7 @@ verify-x509-name "C=KG, CN=server"`),
     expect(profile).toMatchObject({
       device: { name: "tun5" },
       remoteRandom: true,
+      remoteRandomHostname: true,
       connectRetryMax: 3,
       resolvRetry: 20,
       authRetry: "interact",

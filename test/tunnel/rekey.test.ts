@@ -9,6 +9,7 @@ const timers = {
   tranWindow: 3600,
   tlsTimeout: 2,
   renegSec: 3600,
+  renegSecMinimum: undefined,
   renegBytes: 0,
   renegPackets: 0,
 }
@@ -40,6 +41,24 @@ it.effect("renegotiates every reneg-sec", () =>
     yield* TestClock.adjust("1 day")
     expect(state.renegotiations).toHaveLength(24)
     expect(state.renegotiations.slice(0, 2)).toEqual([3600, 7200])
+  }),
+)
+
+it.effect("with a minimum each connection has a time of its own between both, and keeps to it", () =>
+  Effect.gen(function* () {
+    const firsts = new Set<number>()
+    for (let connection = 0; connection < 20; connection++) {
+      const { state, key } = yield* keys("installed")
+      const began = key.now() / 1000
+      yield* Effect.forkScoped(rekey({ ...timers, renegSecMinimum: 3000 }, key), { startImmediately: true })
+      yield* TestClock.adjust("2 hours")
+      const [first, second] = state.renegotiations.map((at) => at - began)
+      expect(first).toBeGreaterThanOrEqual(3000)
+      expect(first).toBeLessThanOrEqual(3600)
+      expect(second).toBe(2 * first!)
+      firsts.add(first!)
+    }
+    expect(firsts.size).toBeGreaterThan(10)
   }),
 )
 

@@ -48,10 +48,10 @@ export const connection = {
     doc: "A block `<connection>` holds one `remote` and the directives that apply to it alone; what stands before the block applies where the block says nothing.",
   }),
   "remote-random": honoured({ takes: flag, doc: "Shuffle the servers once at start." }),
-  "remote-random-hostname": ignored(
-    "names are looked up afresh for every attempt",
-    "Put random characters before the server's name, against caches.",
-  ),
+  "remote-random-hostname": honoured({
+    takes: flag,
+    doc: "Put six random bytes in hex and a dot before the server's name at each look-up, against caches.",
+  }),
   proto: honoured({
     takes: takes([protocol]),
     default: ["udp"],
@@ -100,7 +100,7 @@ export const connection = {
   "resolv-retry": honoured({
     takes: takes([wordOr("infinite", seconds)]),
     default: [undefined],
-    doc: "How long to go on when a server's name does not resolve.",
+    doc: "How long to go on while no server's name resolves.",
   }),
   "connect-retry": honoured({
     takes: takes([integer("seconds", 1, 65535)], [integer("maximum", 1, 2147483647)]),

@@ -236,7 +236,7 @@ export const crypto = {
   "reneg-sec": honoured({
     takes: takes([seconds], [seconds]),
     default: [3600],
-    doc: "Change keys after so long; 0 is never by time.",
+    doc: "Change keys after so long; with a second number, after a time between both that each connection draws; 0 is never by time.",
   }),
   "reneg-bytes": honoured({ takes: takes([count]), default: [0], doc: "Change keys after so many bytes; 0 is never." }),
   "reneg-pkts": honoured({
