@@ -102,3 +102,48 @@ describe("peer-fingerprint", () => {
     })
   })
 })
+
+describe("remote-cert-ku, remote-cert-eku and ns-cert-type", () => {
+  test("want all bits of one of the values, or any usage when there is no value", () => {
+    expect(verify({ remoteCertKu: [0x06, 0xa0] })).toBeUndefined()
+    expect(verify({ remoteCertKu: [0x80] })).toBeUndefined()
+    expect(verify({ remoteCertKu: [] })).toBeUndefined()
+    expect(verify({ remoteCertKu: [0xa8] })?.message).toBe(
+      "remote-cert-ku: expected all bits of 0xa8, the certificate has 0xa0",
+    )
+    for (const remoteCertKu of [[], [0x80]])
+      expect(verify({ remoteCertKu }, { keyUsage: undefined })?.check).toBe("purpose")
+  })
+
+  test("want the extended usage, which an absent extension has not", () => {
+    expect(verify({ remoteCertEku: "1.3.6.1.5.5.7.3.1" })).toBeUndefined()
+    expect(verify({ remoteCertEku: "1.3.6.1.5.5.7.3.17" })?.check).toBe("purpose")
+    expect(verify({ remoteCertEku: "1.3.6.1.5.5.7.3.1" }, { extendedKeyUsage: undefined })?.check).toBe("purpose")
+  })
+
+  test("take neither a contradiction nor silence for the role", () => {
+    const peer = (netscapeCertType: number | undefined, extendedKeyUsage: ReadonlyArray<string> | undefined) =>
+      verify({ nsCertType: "server" }, { netscapeCertType, extendedKeyUsage })?.check
+    expect(peer(0x40, undefined)).toBeUndefined()
+    expect(peer(undefined, ["1.3.6.1.5.5.7.3.1"])).toBeUndefined()
+    expect(peer(0x80, ["1.3.6.1.5.5.7.3.1"])).toBe("purpose")
+    expect(peer(0x40, ["1.3.6.1.5.5.7.3.2"])).toBe("purpose")
+    expect(peer(undefined, undefined)).toBe("purpose")
+  })
+})
+
+describe("verify-hash", () => {
+  const hash = (values: readonly [string, ...Array<string>], digest: "SHA1" | "SHA256" = "SHA256") =>
+    ({ issuerFingerprints: { digest, values } }) as const
+
+  test("is the signing certificate's, of either digest, any of several", () => {
+    expect(verify(hash(["cd".repeat(32)]))).toBeUndefined()
+    expect(verify(hash(["cd".repeat(20)], "SHA1"))).toBeUndefined()
+    expect(verify(hash(["00".repeat(32), "cd".repeat(32)]))).toBeUndefined()
+  })
+
+  test("is not the leaf's own, and not there without a verified chain", () => {
+    expect(verify(hash(["ab".repeat(32)]))?.check).toBe("fingerprint")
+    expect(verify(hash(["cd".repeat(32)]), { issuers: [] })?.message).toContain("there is no such certificate")
+  })
+})

@@ -1,5 +1,5 @@
 /**
- * Two endpoints joined by a network that loses, duplicates, corrupts, delays and thereby reorders packets, in virtual time.
+ * Two endpoints joined by a network that loses, duplicates, corrupts, cuts, delays and thereby reorders packets, in virtual time.
  * Everything random comes from one seed. Nothing waits: `run` jumps from event to event.
  */
 
@@ -18,6 +18,10 @@ export interface Conditions {
   readonly duplication: number
   /** One bit is flipped. */
   readonly corruption: number
+  /** The end is missing; absent: never. */
+  readonly truncation?: number
+  /** Larger packets do not come through; absent: all do. */
+  readonly mtu?: number
   /** Each packet takes between these, in milliseconds; packets overtake each other when they differ. */
   readonly delay: readonly [least: number, most: number]
 }
@@ -61,7 +65,7 @@ export class VirtualNetwork {
   /** May be changed between runs: an outage is loss 1. */
   conditions: Conditions
   /** Packets that were put on the wire and did not come out as they went in. */
-  readonly spoilt = { lost: 0, duplicated: 0, corrupted: 0 }
+  readonly spoilt = { lost: 0, duplicated: 0, corrupted: 0, truncated: 0, tooLarge: 0 }
   readonly #random: SeededRandom
   readonly #a: Endpoint
   readonly #b: Endpoint
@@ -115,7 +119,11 @@ export class VirtualNetwork {
         this.spoilt.lost++
         continue
       }
-      this.#fly(to, this.#happens(corruption) ? this.#corrupt(packet) : packet)
+      if (packet.length > (this.conditions.mtu ?? Number.POSITIVE_INFINITY)) {
+        this.spoilt.tooLarge++
+        continue
+      }
+      this.#fly(to, this.#truncate(this.#happens(corruption) ? this.#corrupt(packet) : packet))
       if (!this.#happens(duplication)) continue
       this.spoilt.duplicated++
       this.#fly(to, packet)
@@ -142,6 +150,13 @@ export class VirtualNetwork {
     return copy
   }
 
+  #truncate(packet: Uint8Array): Uint8Array {
+    const { truncation } = this.conditions
+    if (truncation === undefined || !this.#happens(truncation)) return packet
+    this.spoilt.truncated++
+    return packet.slice(0, this.#random.below(packet.length))
+  }
+
   #next(): number | undefined {
     const times = [this.#flights[0]?.at, this.#a.nextTimeout(), this.#b.nextTimeout()]
     const known = times.filter((time) => time !== undefined)
@@ -158,10 +173,16 @@ export class VirtualNetwork {
 
 const maxSteps = 100_000
 
-/** The seeds 1..count, or just CULVERT_SEED: how a failure is replayed. */
+/** The seeds 1..count, or just CULVERT_SEED: how a failure is replayed. `CULVERT_SEEDS` is the count of long forms. */
 export const seeds = (count: number): ReadonlyArray<number> => {
   const given = process.env.CULVERT_SEED
   return given === undefined ? Array.from({ length: count }, (_, index) => index + 1) : [Number(given)]
+}
+
+/** How many seeds a test takes that has a long form (`npm run simulate`, `npm run fuzz:protocol`): a `share` of CULVERT_SEEDS there. */
+export const longForm = (sample: number, share = 1): number => {
+  const given = process.env.CULVERT_SEEDS
+  return given === undefined ? sample : Math.ceil(Number(given) * share)
 }
 
 /** Runs `body` for each seed; a failure names the seed and how to run it alone. */

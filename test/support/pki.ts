@@ -21,7 +21,7 @@ export interface CertificateOptions {
   /** What key usage and extended key usage allow; "none": neither extension. */
   readonly usage: "server" | "client" | "none"
   readonly validity?: "now" | "expired" | "future"
-  readonly algorithm?: "ec" | "rsa"
+  readonly algorithm?: "ec" | "rsa" | "ed25519"
 }
 
 /** One certificate authority. */
@@ -68,7 +68,7 @@ export class Authority {
   async issue(options: CertificateOptions): Promise<Certificate> {
     const file = (extension: string) => join(this.directory, "issued", `${options.name}.${extension}`)
     const [start, end] = validity(options.validity ?? "now")
-    const algorithm = options.algorithm === "rsa" ? ["rsa:2048"] : ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    const algorithm = newKey[options.algorithm ?? "ec"]
     await succeed([
       ...["openssl", "req", "-new", "-nodes", "-newkey", ...algorithm, "-config", join(this.directory, "ca.cnf")],
       ...["-subj", `/O=Culvert test/CN=${options.commonName ?? options.name}`],
@@ -87,6 +87,9 @@ export class Authority {
     }
   }
 }
+
+/** What follows `-newkey`. */
+const newKey = { rsa: ["rsa:2048"], ec: ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], ed25519: ["ed25519"] } as const
 
 /** A 2048-bit static key for tls-auth or tls-crypt; returns the text of the file. */
 export async function makeStaticKey(file: string): Promise<string> {

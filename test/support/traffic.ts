@@ -1,5 +1,7 @@
 /** Traffic of real programs in a lab: ping, downloads with a checked hash, iperf3. */
 import { createHash } from "node:crypto"
+import { rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Child } from "./child.ts"
 import { bun } from "./culvert.ts"
@@ -59,6 +61,22 @@ export async function download(from: Namespace, address: string, size: number): 
   const seen = /client=(\S+)/.exec(stderr)?.[1]
   if (seen === undefined) throw new Error(`downloading ${url}: the server did not name its client`)
   return seen
+}
+
+/** Sends `size` bytes to the web server at `address`, which has to receive exactly those. */
+export async function upload(from: Namespace, address: string, size: number): Promise<void> {
+  const bytes = content(size)
+  const file = join(tmpdir(), `${from.name}-upload`)
+  await Bun.write(file, bytes)
+  try {
+    const url = `${webAddress(address)}/sha256`
+    const curl = ["curl", "--silent", "--show-error", "--fail", "--max-time", "30", "-H", "Expect:", "-T", file, url]
+    const hash = await from.succeed(curl, { deadline: 40_000 })
+    const expected = createHash("sha256").update(bytes).digest("hex")
+    if (hash !== expected) throw new Error(`sending ${size} bytes to ${url}: wrong hash`)
+  } finally {
+    rmSync(file, { force: true })
+  }
 }
 
 export interface Iperf {
@@ -129,7 +147,13 @@ if (import.meta.main) {
   const server = Bun.serve({
     hostname: "::",
     port: 8080,
-    fetch(request, self) {
+    async fetch(request, self) {
+      if (new URL(request.url).pathname.startsWith("/sha256"))
+        return new Response(
+          createHash("sha256")
+            .update(await request.bytes())
+            .digest("hex"),
+        )
       const size = Number(/^\/bytes\/(\d+)$/.exec(new URL(request.url).pathname)?.[1] ?? Number.NaN)
       if (!(size <= 256 << 20)) return new Response(null, { status: 404 })
       const client = self.requestIP(request)?.address.replace(/^::ffff:/, "") ?? ""
