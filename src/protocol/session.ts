@@ -228,6 +228,8 @@ export class Session {
   #handle(now: Instant, state: KeyState, event: KeyStateEvent): void {
     switch (event.type) {
       case "exchanged":
+        // TLS may have ended in the same packet: then "failed" follows.
+        if (state.phase !== "exchanged") return
         if (this.#data !== undefined) this.#install(state, this.#data)
         else if (this.#options.pull) this.#pull = new Pull(now, this.#options.timers)
         else this.#configure(state, [])
@@ -347,6 +349,7 @@ export class Session {
     }
     const parts = this.#pull.add(options, more)
     if (parts === "incomplete") return
+    if (this.#negotiation.phase !== "exchanged") return
     if (parts === "tooLong") {
       this.#close(closeReason.pushRefused("the server pushed more than 256 KiB of options"))
       return

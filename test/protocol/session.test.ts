@@ -112,6 +112,22 @@ test("data-ciphers-fallback serves a server that names no cipher", () => {
 })
 
 describe("TLS that fails", () => {
+  test("in the packet that brings the push ends the attempt, whatever was pushed", () => {
+    const pair = new Pair({ server: { stop: "beforePush" } })
+    pair.network.pass(500)
+    pair.server.sayLast(pair.now, pushReply)
+    expect(pair.end()).toMatchObject({ tag: "TlsFailed" })
+    expect(pair.client.of("pushed")).toEqual([])
+  })
+
+  test("in the packet that ends a key exchange fails the renegotiation alone", () => {
+    const pair = new Pair({ server: { hangUpAfterExchange: 1 } }).connect()
+    pair.client.session.renegotiate(pair.now)
+    pair.network.pass(5_000)
+    expect(pair.client.of("renegotiationFailed")).toHaveLength(1)
+    expect(pair.client.closed).toBeUndefined()
+  })
+
   test("a server of another authority is refused, and gets an alert but no key exchange", () => {
     const pair = new Pair({ wrongAuthority: true })
     expect(pair.end()).toMatchObject({ tag: "PeerRefused", check: "chain" })

@@ -51,6 +51,8 @@ export interface ServerOptions {
   readonly epoch?: boolean
   /** dyn-tls-crypt, which the push has to say as well. */
   readonly dynamicWrap?: boolean
+  /** Closes TLS with its key method 2 message, from this key id on. */
+  readonly hangUpAfterExchange?: number
   /** Ciphertext per packet. */
   readonly payload: number
 }
@@ -124,6 +126,11 @@ export class ScriptedServer implements Endpoint {
   say(now: number, ...texts: ReadonlyArray<string>): void {
     const states = [...this.#states.values()].filter((state) => state.active)
     states.at(-1)?.write(now, concat(...texts.map(terminated)))
+  }
+
+  /** A last message, with TLS's own good-bye in the same packet. */
+  sayLast(now: number, text: string): void {
+    this.#primary?.write(now, terminated(text), true)
   }
 
   /** Whatever it is, as the content of one TLS record. */
@@ -253,8 +260,9 @@ class ServerKeyState {
     return this.#tls!.exportKey(label, keyBlockLength)
   }
 
-  write(now: number, plaintext: Uint8Array): void {
+  write(now: number, plaintext: Uint8Array, isLast = false): void {
     this.#tls?.write(plaintext)
+    if (isLast) this.#tls?.close()
     this.flush(now)
   }
 
@@ -313,6 +321,7 @@ class ServerKeyState {
       peerInfo: "",
     }
     this.#tls!.write(Result.getOrThrow(buildKeyMethod2(answer)))
+    if (this.keyId >= (this.#options.hangUpAfterExchange ?? Number.POSITIVE_INFINITY)) this.#tls!.close()
   }
 }
 
