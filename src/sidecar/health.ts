@@ -29,7 +29,7 @@ export const liveness = (seen: Observation): ReadonlyArray<Check> => [
 
 /** Packets pass: connected, addresses and routes in place, and the server heard within its ping window. */
 export const readiness = (seen: Observation): ReadonlyArray<Check> => {
-  const { phase, deadAfter, lastError, killSwitch, readyCheck } = seen.status
+  const { phase, deadAfter, lastError, killSwitch, dns, readyCheck } = seen.status
   // The keepalive policy ends the connection at `deadAfter`, control packets counted; this catches one that does not.
   const limit = deadAfter === undefined ? undefined : deadAfter * 1000 + policySlack
   // A new connection does not answer for the silence of the one before: its handshake was authentic as well.
@@ -57,6 +57,7 @@ export const readiness = (seen: Observation): ReadonlyArray<Check> => {
           ? "not connected"
           : `${Math.round(heard / 1000)} s ago${limit === undefined ? "" : ` (limit ${deadAfter} s)`}`,
     },
+    ...(dns === undefined ? [] : [{ name: "dns", ok: dns.ok, reason: dns.reason }]),
     ...(readyCheck === undefined
       ? []
       : [{ name: "ready-check", ok: readyCheck.ok, reason: `${readyCheck.target}: ${readyCheck.reason}` }]),

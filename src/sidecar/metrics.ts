@@ -276,6 +276,16 @@ export const metrics = {
       [{ family: "ipv6" }, status.refused.ipv6],
     ],
   },
+  openvpn_client_dns_queries_total: {
+    type: "counter",
+    labels: ["upstream", "rcode"],
+    help: "Questions that the forwarder put to other servers, by what came of them: a DNS response code, `TIMEOUT` or `FAILED`.",
+    read: ({ status }) =>
+      Object.entries(status.dnsQueries).map(([key, value]) => {
+        const [upstream = "", rcode = ""] = key.split(" ")
+        return [{ upstream, rcode }, value] as const
+      }),
+  },
   openvpn_client_data_plane_heartbeat_age_seconds: {
     type: "gauge",
     help: "Since the data plane last came round its loop, which is at least once a second.",

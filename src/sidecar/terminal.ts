@@ -19,6 +19,7 @@ export interface ShownStatus {
   readonly addresses?: ReadonlyArray<string>
   readonly routes?: ReadonlyArray<string>
   readonly killSwitch?: string
+  readonly dns?: { readonly servers: ReadonlyArray<string> }
   readonly checks?: ReadonlyArray<{ readonly name: string; readonly ok: boolean; readonly reason: string }>
   readonly counters?: Readonly<Record<string, number>>
   readonly timeline?: ReadonlyArray<{ readonly at: number; readonly message: string }>
@@ -55,6 +56,7 @@ export const statusText = (
     ["device", [status.device, status.mtu && `MTU ${status.mtu}`].filter(Boolean).join(", ")],
     ["addresses", addresses.join(" ")],
     ["kill switch", status.killSwitch],
+    ["dns", status.dns?.servers.join(" ")],
     ["routes", routes.map((line) => line.replace("route replace ", ""))],
     ["checks", checks.map(({ name, ok, reason }) => `${ok ? "+" : "-"} ${name}: ${reason}`)],
     ["timeline", timeline.slice(-8).map(({ at, message }) => `${new Date(at).toISOString().slice(11, 19)} ${message}`)],

@@ -7,11 +7,13 @@ import { writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { Context, Effect, FiberSet, type Scope } from "effect"
 import { forwarding, originalOf, podNames, type TunnelNames } from "../network/index.ts"
+import { counted, silentServers } from "./dns/check.ts"
 import { Forwarder } from "./dns/forwarder.ts"
 import { framed, frames } from "./dns/stream.ts"
 import { makeAsk } from "./dns/upstream.ts"
 import { HostRefused } from "./errors.ts"
 import { forwarderPort, isLoopback, type Pod, readText, resolvConfPath } from "./pod.ts"
+import { type Status, StatusRef } from "./status.ts"
 
 export class Dns extends Context.Service<
   Dns,
@@ -32,7 +34,12 @@ export class Dns extends Context.Service<
       ...pod.resolvConf,
       nameservers: pod.resolvConf.nameservers.filter((address) => !isLoopback(address)),
     }
-    const forwarder = new Forwarder(podNames(resolvConf, pod.settings.clusterDomains, servers), yield* makeAsk)
+    const status = yield* StatusRef
+    const queries: Record<string, number> = {}
+    yield* status.update({ dnsQueries: queries })
+    const plainAsk = yield* makeAsk
+    const ask = counted(plainAsk, queries)
+    const forwarder = new Forwarder(podNames(resolvConf, pod.settings.clusterDomains, servers), ask)
     const port = mode === "redirect" ? forwarderPort : 53
     yield* listen(forwarder, "127.0.0.1", port).pipe(Effect.mapError((error) => cannotListen(port, error)))
     // A pod without IPv6 has no such address, and no queries over it.
@@ -52,12 +59,32 @@ export class Dns extends Context.Service<
             }),
         )
         if (mode === "resolvconf") yield* Effect.ignore(writeResolvConf(search))
+        const servers = names.flatMap(({ servers }) => servers.map(({ address }) => address))
+        yield* Effect.addFinalizer(() => status.update({ dns: { servers, ok: false, reason: "the tunnel is down" } }))
+        yield* Effect.forkScoped(watch(servers, silentServers(names, plainAsk), (dns) => status.update({ dns })))
       }),
     })
   })
 
   static readonly none = Dns.of({ forwards: false, fallback: [], tunnel: () => Effect.void })
 }
+
+/** Never ends. One lost datagram does not take a pod out of its Service: servers that answered may fail twice. */
+const watch = Effect.fnUntraced(function* (
+  servers: ReadonlyArray<string>,
+  silent: Effect.Effect<string | undefined>,
+  tell: (dns: NonNullable<Status["dns"]>) => Effect.Effect<void>,
+) {
+  for (let failures = failuresInARow; ; ) {
+    const reason = yield* silent
+    failures = reason === undefined ? 0 : failures + 1
+    const answering = servers.length === 0 ? "the server names none" : `${servers.join(", ")} answers`
+    yield* tell({ servers, ok: failures < failuresInARow, reason: reason ?? answering })
+    yield* Effect.sleep(failures < failuresInARow ? "10 seconds" : "500 millis")
+  }
+})
+
+const failuresInARow = 3
 
 /** UDP and TCP on one address, until the scope ends. */
 const listen = Effect.fnUntraced(function* (forwarder: Forwarder, address: string, port: number) {

@@ -37,6 +37,10 @@ export interface Status {
   readonly readyCheck:
     | { readonly target: string; readonly ok: boolean; readonly reason: string; readonly at: number | undefined }
     | undefined
+  /** The servers for names that are not the cluster's, and whether they answer; undefined: DNS is left alone. */
+  readonly dns: { readonly servers: ReadonlyArray<string>; readonly ok: boolean; readonly reason: string } | undefined
+  /** Queries by `SERVER OUTCOME`, counted in place. */
+  readonly dnsQueries: Readonly<Record<string, number>>
   /** Packets that the kill switch refused, since the start. */
   readonly refused: { readonly ipv4: number; readonly ipv6: number }
   readonly timeline: ReadonlyArray<{ readonly at: number; readonly event: string; readonly message: string }>
@@ -132,6 +136,8 @@ const initial = (now: number): Status => ({
   deadAfter: undefined,
   routes: [],
   readyCheck: undefined,
+  dns: undefined,
+  dnsQueries: {},
   refused: { ipv4: 0, ipv6: 0 },
   timeline: [],
 })

@@ -37,7 +37,16 @@ async function look(url: string, scene: Scene): Promise<void> {
   await browser.look({ width: 1120, height: 900, scheme: "light" })
   await browser.visit(url)
   await shows("AES-256-GCM")
-  for (const part of ["connected", "udp://192.0.2.1:1194", "10.8.0.6/24", "10.77.0.0/16", "replay", "new data key"]) {
+  for (const part of [
+    "10.53.0.1",
+    "3 packets refused",
+    "connected",
+    "udp://192.0.2.1:1194",
+    "10.8.0.6/24",
+    "10.77.0.0/16",
+    "replay",
+    "new data key",
+  ]) {
     await shows(part)
   }
   // What a server says is text, whatever it looks like.
@@ -99,6 +108,8 @@ function makeScene(): Scene {
     addresses: ["10.8.0.6/24", "fd00:8::1004/64"],
     mtu: 1500,
     deadAfter: 60,
+    dns: { servers: ["10.53.0.1"], ok: true, reason: "10.53.0.1 answers" },
+    refused: { ipv4: 3, ipv6: 0 },
     routes: ["route replace 10.77.0.0/16 via 10.8.0.1 dev tun0", "route replace 0.0.0.0/1 via 10.8.0.1 dev tun0"],
     timeline: [
       told(3731, "starting", "Culvert 0.1.0, /etc/culvert/client.ovpn"),

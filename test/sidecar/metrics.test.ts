@@ -11,7 +11,10 @@ test("docs/metrics.md is what the table says", () => {
 })
 
 test("every metric of the table is in a scrape, with its help", async () => {
-  const text = await makeMetrics(world({ phase: "connected", remote: "udp://192.0.2.1:1194" })).registry.metrics()
+  const dnsQueries = { "10.53.0.1 NOERROR": 3 }
+  const status = { phase: "connected", remote: "udp://192.0.2.1:1194", dnsQueries } as const
+  const text = await makeMetrics(world(status)).registry.metrics()
+  expect(text).toContain('dns_queries_total{upstream="10.53.0.1",rcode="NOERROR"} 3')
   for (const [name, { help, type }] of Object.entries(metrics)) {
     expect(text).toContain(`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`)
     expect(text).toMatch(new RegExp(`^${name}(_count)?(\\{[^}]*\\})? [-0-9.e+]+$`, "m"))

@@ -23,6 +23,8 @@ export const idle: Status = {
   deadAfter: undefined,
   routes: [],
   readyCheck: undefined,
+  dns: undefined,
+  dnsQueries: {},
   refused: { ipv4: 0, ipv6: 0 },
   timeline: [],
 }
