@@ -64,11 +64,11 @@ export const replace = (current: CertificateSource["current"], pair: KeyPair) =>
   )
 
 /** Whether TLS can work now, with the reason. */
-export const certificateState = (pair: KeyPair, now: number) => {
-  const read = readPair(pair)
-  return read === undefined
-    ? { ok: false, reason: "unreadable" }
-    : now > read.notAfter
-      ? { ok: false, reason: `expired at ${new Date(read.notAfter).toISOString()}` }
-      : { ok: true, reason: `valid until ${new Date(read.notAfter).toISOString()}` }
+export const certificateNow = (current: CertificateSource["current"]) => {
+  const read = readPair(SubscriptionRef.getUnsafe(current))
+  if (read === undefined) return { ok: false, reason: "the certificate is unreadable" }
+  const end = new Date(read.notAfter).toISOString()
+  return Date.now() > read.notAfter
+    ? { ok: false, reason: `the certificate expired at ${end}` }
+    : { ok: true, reason: `the certificate is valid until ${end}` }
 }

@@ -1,8 +1,8 @@
 /** The admission webhook as one program: certificate, servers, and what keeps them fresh. */
-import { Effect, SubscriptionRef } from "effect"
+import { Cause, Effect, Exit, SubscriptionRef } from "effect"
 import { version } from "../version.ts"
 import { ownAuthority } from "./authority.ts"
-import { fromFiles, InjectorError } from "./certificates.ts"
+import { certificateNow, fromFiles, InjectorError } from "./certificates.ts"
 import { type KubeAccess, kubeApi } from "./kubeapi.ts"
 import { makeMetrics } from "./metrics.ts"
 import { namespaceLabels } from "./namespaces.ts"
@@ -31,13 +31,26 @@ export const run = (settings: InjectorSettings, defaults: Defaults, cluster: Kub
     }
     const context = yield* Effect.context<never>()
     const runPromise = Effect.runPromiseWith(context)
-    const https = yield* serveTls(settings.listen, source.current, (request) => {
+    let draining = false
+    const https = yield* serveTls(settings.listen, source.current, async (request) => {
       const { pathname } = new URL(request.url)
-      return pathname === "/mutate"
-        ? runPromise(mutate(request, options))
-        : Promise.resolve(pathname === "/healthz" ? new Response("ok\n") : new Response("not found\n", { status: 404 }))
+      const response = await (pathname === "/mutate" ? runPromise(mutate(request, options)) : other(pathname))
+      if (draining) response.headers.set("connection", "close")
+      return response
     })
-    const http = settings.http === "off" ? undefined : yield* servePlain(settings.http, source.current, metrics)
+    const readiness = () => (draining ? { ok: false, reason: "stopping" } : certificateNow(source.current))
+    const http = settings.http === "off" ? undefined : yield* servePlain(settings.http, readiness, metrics)
+    yield* Effect.addFinalizer((exit) =>
+      Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause) && settings.drainSeconds > 0
+        ? Effect.gen(function* () {
+            draining = true
+            yield* Effect.logInfo(`stopping: answering for ${settings.drainSeconds} s more`).pipe(
+              Effect.annotateLogs({ event: "stopping" }),
+            )
+            yield* Effect.sleep(`${settings.drainSeconds} seconds`)
+          })
+        : Effect.void,
+    )
     yield* Effect.logInfo(`Culvert injector ${version}`).pipe(
       Effect.annotateLogs({
         event: "starting",
@@ -52,3 +65,6 @@ export const run = (settings: InjectorSettings, defaults: Defaults, cluster: Kub
     )
     return yield* Effect.raceAllFirst([https.run, source.watch])
   }).pipe(Effect.scoped)
+
+const other = (pathname: string) =>
+  pathname === "/healthz" ? new Response("ok\n") : new Response("not found\n", { status: 404 })

@@ -1,7 +1,7 @@
 /** The HTTPS server of the webhook, whose certificate may change under way, and the plain one for kubelet and Prometheus. */
 import { Effect, Ref, Stream, SubscriptionRef } from "effect"
 import type { Listen } from "../settings/index.ts"
-import { type CertificateSource, certificateState, InjectorError } from "./certificates.ts"
+import { type CertificateSource, InjectorError } from "./certificates.ts"
 import type { InjectorMetrics } from "./metrics.ts"
 import { bodyLimit } from "./webhook.ts"
 import type { KeyPair } from "./x509.ts"
@@ -45,8 +45,12 @@ export const serveTls = Effect.fnUntraced(function* (
   return { port, run: Effect.andThen(Stream.runForEach(SubscriptionRef.changes(current), show), Effect.never) }
 })
 
-/** Probes and metrics. The certificate is looked at with every readiness probe. */
-export const servePlain = (listen: Listen, current: CertificateSource["current"], metrics: InjectorMetrics) =>
+/** Probes and metrics. */
+export const servePlain = (
+  listen: Listen,
+  readiness: () => { readonly ok: boolean; readonly reason: string },
+  metrics: InjectorMetrics,
+) =>
   Effect.acquireRelease(
     bind(listen, () =>
       Bun.serve({
@@ -55,8 +59,8 @@ export const servePlain = (listen: Listen, current: CertificateSource["current"]
         routes: {
           "/healthz": new Response("ok\n"),
           "/readyz": () => {
-            const { ok, reason } = certificateState(SubscriptionRef.getUnsafe(current), Date.now())
-            return new Response(`[${ok ? "+" : "-"}] certificate: ${reason}\n`, { status: ok ? 200 : 503 })
+            const { ok, reason } = readiness()
+            return new Response(`[${ok ? "+" : "-"}] ${reason}\n`, { status: ok ? 200 : 503 })
           },
           "/metrics": async () =>
             new Response(await metrics.registry.metrics(), {

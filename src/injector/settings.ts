@@ -61,6 +61,12 @@ export const table = {
     "Seconds in which the first connection of a sidecar must come up before kubelet starts it anew.",
     integer(5, 86_400),
   ),
+  drainSeconds: row(
+    "drain-seconds",
+    "5",
+    "Seconds for which reviews are still answered after the signal to stop, until every API server knows that the pod goes.",
+    integer(0, 60),
+  ),
   listen: row("listen", "[::]:8443", "Where reviews are answered, over TLS.", address),
   http: row("http", "[::]:8080", "Where probes and metrics are served; `off` for nowhere.", listen),
   authority: row(

@@ -34,7 +34,11 @@ it.live("an API server that reads the caBundle trusts the webhook, and the user 
 
     const lines: Array<Record<string, unknown>> = []
     const settings = Result.getOrThrow(
-      readTable(table, { image: "culvert:1", listen: "127.0.0.1:0", http: "off", authority: "own" }, {}),
+      readTable(
+        table,
+        { image: "culvert:1", listen: "127.0.0.1:0", http: "off", authority: "own", drainSeconds: "0" },
+        {},
+      ),
     )
     const access = { base: `http://127.0.0.1:${api.port}`, token: () => "sesame", ca: undefined }
     yield* Effect.forkScoped(

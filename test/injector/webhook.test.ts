@@ -22,7 +22,7 @@ beforeAll(async () => {
   writeFileSync(join(directory, "tls.key"), leaf.key)
   injector = new Child("culvert inject", [
     ...[process.execPath, main, "inject", "--image", "culvert:1", "--log-format", "json", "--log-level", "debug"],
-    ...["--listen", "localhost:0", "--http", "localhost:0", "--cluster-networks", "10.0.0.0/8"],
+    ...["--listen", "localhost:0", "--http", "localhost:0", "--cluster-networks", "10.0.0.0/8", "--drain-seconds", "1"],
     ...["--tls-certificate", join(directory, "tls.crt"), "--tls-key", join(directory, "tls.key")],
   ])
   const started = JSON.parse(await injector.line(/"starting"/))
@@ -112,7 +112,7 @@ test("probes and metrics are plain HTTP; the webhook is not", async () => {
   expect(await metrics()).toMatch(/culvert_injector_certificate_expiry_timestamp_seconds 1\d{9}/)
 })
 
-test("SIGTERM ends it with status 0; an image is required; wrong settings are all named", async () => {
+test("an image is required; wrong settings are all named; a certificate must be there", async () => {
   const run = (...parameters: ReadonlyArray<string>) => finish([process.execPath, main, "inject", ...parameters])
   expect(await run()).toMatchObject({ code: 64, stderr: expect.stringContaining("--image") })
   const wrong = await run("--image", "a", "--tun", "tap", "--cluster-networks", "0.0.0.0/0", "--startup-seconds", "1")
@@ -120,10 +120,13 @@ test("SIGTERM ends it with status 0; an image is required; wrong settings are al
   for (const flag of ["--tun", "--cluster-networks", "--startup-seconds"]) expect(wrong.stderr).toContain(flag)
   const absent = await run("--image", "a", "--log-format", "json", "--tls-key", "/nonexistent")
   expect(absent).toMatchObject({ code: 71, stdout: expect.stringContaining("/nonexistent: ENOENT") })
-  const other = new Child("culvert inject", [
-    ...[process.execPath, main, "inject", "--image", "a", "--listen", "localhost:0", "--http", "off"],
-    ...["--tls-certificate", join(directory, "tls.crt"), "--tls-key", join(directory, "tls.key")],
-  ])
-  await other.line(/"starting"/)
-  expect(await other.stop()).toBe(0)
+})
+
+test("after SIGTERM it is not ready, answers what still comes, and ends with status 0", async () => {
+  injector.signal("SIGTERM")
+  await injector.line(/"stopping"/)
+  const ready = await fetch(`${http}/readyz`)
+  expect([ready.status, await ready.text()]).toEqual([503, "[-] stopping\n"])
+  expect((await review(asking())).allowed).toBe(true)
+  expect(await injector.exited()).toBe(0)
 })
