@@ -134,7 +134,15 @@ describe("the validating policy", () => {
   })
 
   test("refuses a pod that asked and got nothing", () => {
-    expect(refusals(asking()).join()).toContain("is the injector running?")
+    expect(refusals(asking()).join()).toContain("is the injector running")
+  })
+
+  test("leaves out no namespace: where nobody injects, nobody gets through", () => {
+    expect(read("policy/validating/validating.yaml")[1]).toMatchObject({
+      kind: "ValidatingAdmissionPolicyBinding",
+      spec: { validationActions: ["Deny"], paramRef: { parameterNotFoundAction: "Deny" } },
+    })
+    expect(JSON.stringify(read("policy/validating/validating.yaml"))).not.toContain("namespaceSelector")
   })
 
   test("refuses what the webhook refuses", () => {
