@@ -31,7 +31,7 @@ export interface LogEvent {
 
 /** The part of `/status` that tests rely on. */
 export interface Status {
-  readonly phase: "starting" | "connecting" | "connected" | "waiting" | "stopping"
+  readonly phase: "starting" | "connecting" | "connected" | "waiting" | "paused" | "stopping"
   readonly remote?: unknown
   readonly cipher?: string
   readonly tls?: unknown
