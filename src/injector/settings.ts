@@ -53,7 +53,7 @@ export const table = {
     listOf(narrowNetwork),
   ),
   cpuRequest: row("cpu-request", "20m", "CPU that a sidecar asks for.", quantity),
-  memoryRequest: row("memory-request", "96Mi", "Memory that a sidecar asks for.", quantity),
+  memoryRequest: row("memory-request", "128Mi", "Memory that a sidecar asks for.", quantity),
   memoryLimit: row("memory-limit", "256Mi", "Memory that a sidecar may use.", quantity),
   startupSeconds: row(
     "startup-seconds",

@@ -11,7 +11,7 @@ export const defaults: Defaults = {
   config: undefined,
   secret: undefined,
   environment: { CULVERT_BYPASS: "10.244.0.0/16,10.96.0.0/12" },
-  resources: { requests: { cpu: "20m", memory: "96Mi" }, limits: { memory: "192Mi" } },
+  resources: { requests: { cpu: "20m", memory: "128Mi" }, limits: { memory: "192Mi" } },
   startupSeconds: 120,
   version: "1.2.3",
 }

@@ -62,7 +62,7 @@ test("the sidecar gates the application, is probed by kubelet and has one capabi
       allowPrivilegeEscalation: false,
       capabilities: { drop: ["ALL"], add: ["NET_ADMIN"] },
     },
-    resources: { requests: { cpu: "20m", memory: "96Mi" }, limits: { memory: "192Mi" } },
+    resources: { requests: { cpu: "20m", memory: "128Mi" }, limits: { memory: "192Mi" } },
   })
 })
 
@@ -99,7 +99,7 @@ test("annotations become settings; the bypass adds to the cluster's", () => {
     { name: "CULVERT_INBOUND", value: "tcp:8080,icmp" },
     { name: "CULVERT_KILL_SWITCH", value: "on" },
   ])
-  expect(sidecar!.resources).toEqual({ requests: { cpu: "20m", memory: "96Mi" }, limits: { memory: "1Gi" } })
+  expect(sidecar!.resources).toEqual({ requests: { cpu: "20m", memory: "128Mi" }, limits: { memory: "1Gi" } })
 })
 
 test("a device plugin's resource takes the place of the host's device", () => {

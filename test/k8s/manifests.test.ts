@@ -27,7 +27,7 @@ const ofCluster: Defaults = {
   ...defaults,
   image: parameters.data.image,
   environment: { CULVERT_BYPASS: parameters.data.clusterNetworks },
-  resources: { requests: { cpu: "20m", memory: "96Mi" }, limits: { memory: "256Mi" } },
+  resources: { requests: { cpu: "20m", memory: "128Mi" }, limits: { memory: "256Mi" } },
 }
 const validating = read("policy/validating/validating.yaml")[0] as unknown as Policy
 
