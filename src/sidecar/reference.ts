@@ -1,6 +1,7 @@
 /** Pages of the documentation that are written from tables. `docs/` holds them, and a test compares the two. */
 import { events } from "./events.ts"
 import { metrics } from "./metrics.ts"
+import { table } from "./settings.ts"
 
 /** Markdown of docs/metrics.md. */
 export const metricsPage = (): string => `# Metrics
@@ -54,6 +55,23 @@ ${Object.entries(events)
   .map(
     ([name, { level, facts = [], meaning }]) =>
       `| \`${name}\` | ${level} | ${facts.map((fact) => `\`${fact}\``).join(", ")} | ${meaning} |`,
+  )
+  .join("\n")}
+`
+
+/** Markdown of docs/settings.md. */
+export const settingsPage = (): string => `# Settings
+
+What is no OpenVPN directive ([configuration.md](configuration.md)) is a flag of \`culvert start\` or an environment variable. This page is
+written from the table in \`src/sidecar/settings.ts\`. A flag wins over its variable; the variable over the content of the file that the
+variable with \`_FILE\` names; that over the default. A wrong value ends the start with status 64 and names every wrong one.
+
+| Flag | Variable | Default | Meaning |
+|---|---|---|---|
+${Object.values(table)
+  .map(
+    ({ flag, variable, default: fallback, documentation }) =>
+      `| \`--${flag}\` | \`${variable}\` | ${fallback === undefined || fallback === "" ? "" : `\`${fallback}\``} | ${documentation.replaceAll("|", "\\|")} |`,
   )
   .join("\n")}
 `

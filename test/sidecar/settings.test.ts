@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Result } from "effect"
+import { settingsPage } from "../../src/sidecar/reference.ts"
 import { readSettings } from "../../src/sidecar/settings.ts"
 
 const success = (result: ReturnType<typeof readSettings>) => Result.getOrThrow(result)
@@ -71,5 +72,30 @@ test("networks, inbound ports and domains are lists, and a wrong item is named",
     [{ clusterDomains: "a b;c" }, "b;c"],
   ] as const) {
     expect(problem(readSettings(settings, {}))).toContain(item)
+  }
+})
+
+/** To write it anew: bun -e 'await Bun.write("docs/settings.md", (await import("./src/sidecar/reference.ts")).settingsPage())' */
+test("docs/settings.md is what the table says", () => {
+  expect(readFileSync(join(import.meta.dir, "../../docs/settings.md"), "utf8")).toBe(settingsPage())
+})
+
+test("a ready check is a target by TCP or ICMP", () => {
+  const target = (readyCheck: string) => success(readSettings({ readyCheck }, {})).readyCheck
+  expect(target("tcp:db.internal:5432")).toEqual({ protocol: "tcp", host: "db.internal", port: 5432 })
+  expect(target("tcp:[fd00::1]:80")).toEqual({ protocol: "tcp", host: "fd00::1", port: 80 })
+  expect(target("icmp:fd00::1")).toEqual({ protocol: "icmp", host: "fd00::1" })
+  for (const wrong of [
+    "db.internal:5432",
+    "tcp:db.internal",
+    "tcp:a:0",
+    "tcp:a:65536",
+    "icmp:",
+    "udp:a:1",
+    "tcp::80",
+  ]) {
+    expect(problem(readSettings({ readyCheck: wrong }, {}))).toContain(
+      "--ready-check: must be tcp:HOST:PORT or icmp:HOST",
+    )
   }
 })
