@@ -35,6 +35,7 @@ export const events: Readonly<Record<string, EventRow>> = {
   server_question: { level: "warn", meaning: "The server asks something that nobody is there to answer." },
   push_options_skipped: { level: "warn", meaning: "The server pushed options that do not apply here." },
   push_repeated: { level: "debug", meaning: "The server pushed its options a second time." },
+  push_updated: { level: "info", meaning: "The server changed options of the running connection (PUSH_UPDATE)." },
   control_text_refused: {
     level: "warn",
     meaning: "The server sent a control message that is too long or not printable.",
