@@ -41,7 +41,7 @@ export class ControlText {
 }
 
 export type ServerMessage =
-  | { readonly type: "pushReply"; readonly options: string; readonly more: boolean }
+  | { readonly type: "pushReply" | "pushUpdate"; readonly options: string; readonly more: boolean }
   | { readonly type: "authFailed"; readonly failure: AuthFailure }
   | { readonly type: "authPending"; readonly timeoutSeconds: number | undefined }
   | { readonly type: "info"; readonly text: string }
@@ -72,7 +72,9 @@ export const parseServerMessage = (message: string): ServerMessage => {
   const rest = comma < 0 ? "" : message.slice(comma + 1)
   switch (name) {
     case "PUSH_REPLY":
-      return pushReply(rest)
+      return pushOf("pushReply", rest)
+    case "PUSH_UPDATE":
+      return pushOf("pushUpdate", rest)
     case "AUTH_FAILED":
       return { type: "authFailed", failure: authFailure(rest) }
     case "AUTH_PENDING":
@@ -113,10 +115,10 @@ export const encodeClientMessage = (message: ClientMessage | { readonly type: "e
 export const terminated = (message: string): Uint8Array => new TextEncoder().encode(`${message}\0`)
 
 /** `push-continuation 2`, always last, announces another part; `push-continuation 1` is in the final one. */
-const pushReply = (rest: string): ServerMessage => {
+const pushOf = (type: "pushReply" | "pushUpdate", rest: string): ServerMessage => {
   const continuation = /(?:^|,)push-continuation ([12])$/.exec(rest)
   const options = continuation === null ? rest : rest.slice(0, continuation.index)
-  return { type: "pushReply", options, more: continuation?.[1] === "2" }
+  return { type, options, more: continuation?.[1] === "2" }
 }
 
 /** `TEMP[backoff 42,advance no]:text`, bracket and text optional; anything else is the reason of a lasting refusal. */

@@ -51,7 +51,8 @@ export const negotiate = (pushed: Pushed, serverOptions: string, offer: Offer): 
   })
 }
 
-const refusePush = (pushed: Pushed): string | undefined => {
+/** Why it cannot be honoured, whatever the cipher. */
+export const refusePush = (pushed: Pushed): string | undefined => {
   if (pushed.tunMtu !== undefined && (pushed.tunMtu < minTunMtu || pushed.tunMtu > maxTunMtu))
     return `the server pushed tun-mtu ${pushed.tunMtu}, outside ${minTunMtu} to ${maxTunMtu}`
   return undefined

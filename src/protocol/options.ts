@@ -110,7 +110,7 @@ const singleLine = (value: string): string => value.replace(/[\0\r\n]/g, "_")
 
 const protocolBits = (pull: boolean): number =>
   ivProto.dataV2 |
-  (pull ? ivProto.requestPush : 0) |
+  (pull ? ivProto.requestPush | ivProto.pushUpdate : 0) |
   ivProto.tlsKeyExport |
   ivProto.authPendingKeyword |
   ivProto.exitNotify |
@@ -118,7 +118,7 @@ const protocolBits = (pull: boolean): number =>
   ivProto.dynamicTlsCrypt |
   ivProto.dataEpoch
 
-/** Bits of IV_PROTO. Not set, because not built: NCP_P2P 32, PUSH_UPDATE 4096. */
+/** Bits of IV_PROTO. Not set, because not built: NCP_P2P 32. */
 const ivProto = {
   dataV2: 2,
   requestPush: 4,
@@ -128,4 +128,5 @@ const ivProto = {
   authFailTemporary: 256,
   dynamicTlsCrypt: 512,
   dataEpoch: 1024,
+  pushUpdate: 4096,
 } as const

@@ -16,6 +16,8 @@ export type Output =
   | { readonly type: "retireKey"; readonly keyId: number }
   /** The server's configuration; once per session, before the first `installKey`. */
   | { readonly type: "pushed"; readonly options: Pushed }
+  /** What holds from now on, after a PUSH_UPDATE. */
+  | { readonly type: "pushUpdated"; readonly options: Pushed }
   | { readonly type: "authPending"; readonly timeoutSeconds: number | undefined }
   /** Something a person may want to read. Never a secret, never more than one per control message. */
   | {

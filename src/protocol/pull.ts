@@ -54,6 +54,6 @@ export class Pull {
 }
 
 /** Characters in all parts together; 2.x servers push a few thousand, access servers with many routes more. */
-const maxPushLength = 262_144
+export const maxPushLength = 262_144
 const firstRequest = 1000
 const requestInterval = 5000

@@ -14,12 +14,13 @@ import type { DropReason } from "./drop.ts"
 import { Keyring } from "./keyring.ts"
 import { keyBlockLength, sliceKeyBlock } from "./keys.ts"
 import { KeyState, type KeyStateEvent } from "./keystate.ts"
-import { type DataChannel, negotiate } from "./negotiate.ts"
+import { type DataChannel, negotiate, refusePush } from "./negotiate.ts"
 import { Opcode } from "./opcode.ts"
 import type { CloseReason, Output } from "./output.ts"
 import type { ControlHead, ControlPacket } from "./packet.ts"
 import type { Instant, PeerCheck } from "./ports.ts"
 import { Pull } from "./pull.ts"
+import { PushedOptions } from "./pushed.ts"
 import { authFailed, closeReason } from "./reasons.ts"
 import { keyStateOptions, type SessionOptions } from "./sessionoptions.ts"
 import { dynamicWrapLabel } from "./wrap.ts"
@@ -54,6 +55,8 @@ export class Session {
   /** Agreed once; later keys keep to it. */
   #data: DataChannel | undefined
   #exitNotify: number | undefined
+  /** What the server pushed, for it to change. */
+  #pushed: PushedOptions | undefined
   /** The server waits for the answer to a question. */
   #isAsked = false
   #nextKeyId = 1
@@ -310,6 +313,9 @@ export class Session {
       case "pushReply":
         this.#pushReply(message.options, message.more)
         return
+      case "pushUpdate":
+        this.#pushUpdate(message.options, message.more)
+        return
       case "authPending":
         this.#pull?.authPending(message.timeoutSeconds)
         this.#outputs.push({ type: "authPending", timeoutSeconds: message.timeoutSeconds })
@@ -358,6 +364,28 @@ export class Session {
     this.#configure(this.#negotiation, parts)
   }
 
+  #pushUpdate(options: string, more: boolean): void {
+    const updated = this.#pushed?.update(options, more) ?? "incomplete"
+    if (updated === "incomplete") return
+    if (updated === "tooLong") {
+      this.#close(closeReason.pushRefused("the server pushed more than 256 KiB of changes"))
+      return
+    }
+    if (updated.restart !== undefined) {
+      this.#close(closeReason.serverRestart(updated.restart, false))
+      return
+    }
+    const { pushed, notes } = readPush(updated.options, this.#options.pushPolicy)
+    const refusal = refusePush(pushed)
+    if (refusal !== undefined) {
+      this.#close(closeReason.pushRefused(refusal))
+      return
+    }
+    const skipped = [...updated.notes, ...notes]
+    if (skipped.length > 0) this.#notice("warn", "push-options-skipped", skipped.join("; ").slice(0, 1024))
+    this.#outputs.push({ type: "pushUpdated", options: pushed })
+  }
+
   #configure(state: KeyState, parts: ReadonlyArray<string>): void {
     const { pushed, notes, rejected } = readPush(parts, this.#options.pushPolicy)
     if (rejected !== undefined) {
@@ -373,6 +401,7 @@ export class Session {
     this.#options.login.accepted()
     this.#adoptToken(pushed)
     this.#data = data.success
+    this.#pushed = new PushedOptions(parts, this.#options.pushPolicy)
     this.#exitNotify ??= pushed.explicitExitNotify
     this.#outputs.push({ type: "pushed", options: pushed })
     const dynamicKey = data.success.dynamicWrap ? state.exportKey(dynamicWrapLabel, keyBlockLength) : undefined

@@ -215,15 +215,21 @@ const supervise = Effect.fnUntraced(function* (
     if (fact.type === "installKey") key = fact.key
     yield* handle(fact, driver)
   }
-  const mtu = pushed?.tunMtu ?? remote.tunMtu
-  const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
-  const addresses = yield* applyNetwork(profile, network, mtu, address, hop)
-  const hostNetwork = yield* Network
-  yield* status.update({ routes: yield* hostNetwork.current })
-  const killSwitch = yield* KillSwitch
-  const device = yield* TunDevice
-  yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(networkRefused))
-  plane.clampMss(mssFor(remote.mssfix, mtu, remote.transport, address.family, key))
+  const format = key
+  /** Makes the host what file and server want; also while the tunnel is up, when the server changes its mind. */
+  const configure = Effect.fnUntraced(function* (pushed: Pushed | undefined) {
+    const mtu = pushed?.tunMtu ?? remote.tunMtu
+    const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
+    const addresses = yield* applyNetwork(profile, network, mtu, address, hop)
+    const hostNetwork = yield* Network
+    const killSwitch = yield* KillSwitch
+    const device = yield* TunDevice
+    yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(networkRefused))
+    plane.clampMss(mssFor(remote.mssfix, mtu, remote.transport, address.family, format))
+    yield* status.update({ routes: yield* hostNetwork.current, addresses, mtu })
+    return { addresses, mtu }
+  })
+  const { addresses, mtu } = yield* configure(pushed)
   driver.exitNotify.times = remote.explicitExitNotify ?? pushed?.explicitExitNotify
   driver.setEstablished()
 
@@ -232,8 +238,6 @@ const supervise = Effect.fnUntraced(function* (
   yield* status.update({
     phase: "connected",
     connects: connects + 1,
-    addresses,
-    mtu,
     lastError: undefined,
     deadAfter: limits.pingRestart || limits.pingExit || undefined,
   })
@@ -249,7 +253,13 @@ const supervise = Effect.fnUntraced(function* (
     tunnelBytes: () => plane.counter("tunReadBytes") + plane.counter("tunWriteBytes"),
     ping: link.ping,
   }
-  const facts = Effect.forever(Effect.flatMap(Queue.take(driver.facts), (fact) => handle(fact, driver)))
+  const facts = Effect.forever(
+    Effect.flatMap(Queue.take(driver.facts), (fact) =>
+      fact.type === "pushUpdated"
+        ? Effect.andThen(configure(fact.options), status.event("push_updated", "the server changed its configuration"))
+        : handle(fact, driver),
+    ),
+  )
   return yield* Effect.raceAllFirst([
     facts,
     keepalive(limits, activity),
@@ -271,6 +281,7 @@ const handle = Effect.fnUntraced(function* (
   const status = yield* StatusRef
   switch (fact.type) {
     case "pushed":
+    case "pushUpdated":
       return
     case "installKey": {
       const { renegotiations } = yield* status.get

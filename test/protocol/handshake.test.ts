@@ -115,7 +115,7 @@ test("the client introduces itself with options, credentials and what it can do"
     "IV_MTU=1600",
     "IV_NCP=2",
     "IV_CIPHERS=AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305",
-    "IV_PROTO=1950",
+    "IV_PROTO=6046",
     "IV_LZO_STUB=1",
     "IV_COMP_STUB=1",
     "IV_COMP_STUBv2=1",

@@ -145,10 +145,10 @@ describe("the peer info", () => {
 
   test("tells UV_ variables and details only with push-peer-info, and lets none forge a line", () => {
     expect(peerInfo({ ...facts, push: false })).toBe(
-      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=1950\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\nIV_SSO=webauth\n",
+      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=6046\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\nIV_SSO=webauth\n",
     )
     expect(peerInfo({ ...facts, push: true })).toBe(
-      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=1950\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\n" +
+      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=6046\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\n" +
         "IV_PLAT_VER=6.1\nIV_SSL=OpenSSL 3\nUV_ROOM=a_IV_PROTO=2\nIV_SSO=webauth\n",
     )
   })

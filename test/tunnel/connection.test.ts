@@ -296,3 +296,19 @@ it.effect("with the retry policy above: dead server, back-off, traffic again by 
     expect(yield* status).toMatchObject({ phase: "connected", connects: 2 })
   }),
 )
+
+it.effect("a PUSH_UPDATE changes routes and addresses while the connection stays", () =>
+  Effect.gen(function* () {
+    const peer = server()
+    const plane = new MemoryPlane(() => peer)
+    const { status, applied } = yield* attempt(plane)
+    yield* elapse("1 second")
+    applied.length = 0
+    peer.say(1000, "PUSH_UPDATE,route 10.77.0.0 255.255.0.0,ifconfig 10.8.0.9 255.255.255.0")
+    plane.deliver()
+    yield* elapse("1 second")
+    expect(applied).toContain("route replace 10.77.0.0/16 dev tun0 proto 149")
+    expect(applied.some((change) => change.includes("10.9.0.0"))).toBe(false)
+    expect(yield* status).toMatchObject({ phase: "connected", connects: 1, addresses: ["10.8.0.9/24"] })
+  }),
+)
