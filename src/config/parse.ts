@@ -58,7 +58,8 @@ export const needs = (text: string, file: string): ReadonlyArray<FileNeed> => {
 const sourcesOf = (text: string, lines: ReadonlySet<number>): ReadonlyMap<number, string> => {
   const sources = new Map<number, string>()
   let closing: string | undefined
-  for (const [index, line] of text.split("\n").entries()) {
+  const last = Math.max(...lines)
+  for (const [index, line] of text.split("\n", last).entries()) {
     if (closing === undefined && !lines.has(index + 1) && !line.includes("<")) continue
     const source = line.replace(/^\ufeff/, "").replace(/\r$/, "")
     const shown = source.trim()

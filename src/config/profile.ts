@@ -272,11 +272,11 @@ const common = {
   ifconfigNoexec: Schema.Boolean,
   routeNoexec: Schema.Boolean,
   routeNopull: Schema.Boolean,
+  allowPullFqdn: Schema.Boolean,
   pullFilters: Schema.Array(
     Schema.Struct({ action: Schema.Literals(["accept", "ignore", "reject"]), prefix: Schema.String }),
   ),
   /** `push-peer-info`, and the UV_* and IV_* variables that `setenv` sets. */
-  allowPullFqdn: Schema.Boolean,
   peerInfo: Schema.Struct({
     push: Schema.Boolean,
     variables: Schema.Array(Schema.Tuple([Schema.String, Schema.String])),

@@ -145,7 +145,6 @@ const readStatement = (
 ): ReadonlyArray<Setting> => {
   const { block, words } = statement
   const { line, column } = statement.name
-  const base = { name, line, column: block === undefined ? column : column - 1, inBlock: false, inner: undefined }
   if (block === undefined) {
     const first = row.content === undefined ? undefined : words[0]
     if (row.content !== undefined && first === undefined && !row.content.optional) {
@@ -154,8 +153,10 @@ const readStatement = (
     }
     const values = readWords(statement, row.content === undefined ? words : words.slice(1), row, report)
     if (values === undefined) return []
-    return [{ ...base, values, content: first === undefined ? undefined : { tag: "file", path: first } }]
+    const content = first === undefined ? undefined : ({ tag: "file", path: first } as const)
+    return [{ name, line, column, inBlock: false, inner: undefined, values, content }]
   }
+  const base = { name, line, column: column - 1, inBlock: false, inner: undefined }
   if (name === "connection") {
     const lexed = lexLines(block.lines, block.firstLine)
     for (const error of lexed.errors) report.error(error, error.message, error.hint)

@@ -15,11 +15,12 @@ export const remotesOf = (
   const blocks = settings.all("connection")
   const lines = settings.all("remote")
   // Also without any remote, so that what is wrong with the key is said.
-  const wrapping = wrappingOf(settings, new Settings(), contents, report)
+  const direction = directionOf(settings, "tls-auth", report)
+  const wrapping = wrappingOf(settings, direction, contents)
   const remotes =
     blocks.length === 0
       ? lines.map((remote) => build(remote, settings, wrapping, contents, report))
-      : blocks.flatMap((block) => fromBlock(block, settings, contents, report))
+      : blocks.flatMap((block) => fromBlock(block, settings, { wrapping, direction }, contents, report))
   if (blocks.length > 0) {
     for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
   } else if (lines.length === 0 && complete && !settings.mentions("remote")) {
@@ -40,6 +41,7 @@ export const remotesOf = (
 const fromBlock = (
   block: Setting,
   settings: Settings,
+  outer: { readonly wrapping: ControlWrapping; readonly direction: 0 | 1 | undefined },
   contents: Contents,
   report: Diagnostics,
 ): ReadonlyArray<Remote> => {
@@ -50,7 +52,12 @@ const fromBlock = (
     if (!inner.mentions("remote")) report.error(block, `the <connection> block has no "remote"`)
     return []
   }
-  const wrapping = wrappingOf(settings, inner, contents, report)
+  const direction = directionOf(inner, "tls-auth", report)
+  const wrapping = wrappings.some((name) => inner.has(name))
+    ? wrappingOf(inner, direction ?? outer.direction, contents)
+    : outer.wrapping._tag === "TlsAuth"
+      ? { ...outer.wrapping, direction: direction ?? outer.direction }
+      : outer.wrapping
   return [build(remote, inner.within(settings, block.line), wrapping, contents, report)]
 }
 
@@ -134,9 +141,9 @@ const fragmentOf = (scope: Settings, transport: Remote["transport"], report: Dia
   return { size, counts }
 }
 
-const wrappingOf = (settings: Settings, inner: Settings, contents: Contents, report: Diagnostics): ControlWrapping => {
-  const own = inner.has("tls-auth") || inner.has("tls-crypt") || inner.has("tls-crypt-v2")
-  const scope = own ? inner : settings
+const wrappings = ["tls-auth", "tls-crypt", "tls-crypt-v2"] as const
+
+const wrappingOf = (scope: Settings, direction: 0 | 1 | undefined, contents: Contents): ControlWrapping => {
   const tlsCrypt = scope.last("tls-crypt")
   const tlsCryptV2 = scope.last("tls-crypt-v2")
   const tlsAuth = scope.last("tls-auth")
@@ -151,7 +158,6 @@ const wrappingOf = (settings: Settings, inner: Settings, contents: Contents, rep
   }
   if (tlsAuth === undefined) return { _tag: "Plain" }
   const key = contents.staticKey(tlsAuth, scope)
-  const direction = directionOf(inner, "tls-auth", report) ?? directionOf(settings, "tls-auth", report)
   return key === undefined ? { _tag: "Plain" } : { _tag: "TlsAuth", key, direction }
 }
 

@@ -63,15 +63,20 @@ export class Settings {
     const own = this.all(name).at(-1)
     if (own !== undefined || this.#outer === undefined) return own
     const { settings, line } = this.#outer
-    return settings.all(name).findLast((setting) => setting.line < line)
+    const above = settings.all(name)
+    return above[countBefore(above, line) - 1]
   }
 
-  /** Every occurrence that holds: those of this place itself, or of the place around it when there are none. */
+  /**
+   * The occurrences that hold: those of this place itself, or of the place around it when there are none. No more than fit a
+   * purpose, since what stands around many blocks holds in each of them.
+   */
   every<N extends DirectiveName>(name: N): ReadonlyArray<Setting<ValuesOf<N>>> {
     const own = this.all(name)
-    if (own.length > 0 || this.#outer === undefined) return own
+    if (own.length > 0 || this.#outer === undefined) return own.slice(0, maximumOccurrences)
     const { settings, line } = this.#outer
-    return settings.all(name).filter((setting) => setting.line < line)
+    const above = settings.all(name)
+    return above.slice(0, Math.min(maximumOccurrences, countBefore(above, line)))
   }
 
   /** The values that hold: the file's, else the table's default. */
@@ -110,3 +115,18 @@ export class Settings {
 
 export const defaultOf = <N extends DefaultedName>(name: N): ValuesOf<N> =>
   directives[name].default as unknown as ValuesOf<N>
+
+/** How many of settings in the order of the file stand above a line. By halves, as many blocks ask about many lines. */
+const countBefore = (settings: ReadonlyArray<Setting<unknown>>, line: number): number => {
+  let low = 0
+  let high = settings.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (settings[middle]!.line < line) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** Of `every`: OpenVPN takes ten headers for a proxy. */
+const maximumOccurrences = 32

@@ -38,6 +38,8 @@ describe("large hostile files end", () => {
     routes: "route 10.0.0.0\n".repeat(size / 15),
     repetitions: "verb 3\n".repeat(size / 7),
     "connection blocks": "<connection>\nremote a\n</connection>\n".repeat(size / 36),
+    "connection blocks in front of what they do not see": `${"<connection>\nremote a\n</connection>\n".repeat(size / 72)}${"port 1\nhttp-proxy-option AGENT x\ntls-auth [inline]\n".repeat(size / 96)}`,
+    "connection blocks behind much": `${"http-proxy-option AGENT x\ntls-auth k\n".repeat(size / 74)}${"<connection>\nremote a\nhttp-proxy p 1\n</connection>\n".repeat(size / 102)}`,
     "unknown directives": distinct((index) => `directive-${index}`, 15),
     "one word": "-".repeat(size),
     "blanks before a marker": `<key>\n${" ".repeat(size)}x\n-----BEGIN ${" ".repeat(size)}-----\n</key>`,
