@@ -76,6 +76,26 @@ describe.skipIf(kubectlProgram === undefined)("as kubectl kustomize builds them"
     })
   }
 
+  test("the injector is a pod that its own namespace's Pod Security level lets in", async () => {
+    for (const overlay of ["overlays/cert-manager", "overlays/self-signed"]) {
+      const objects = await buildOnce(overlay)
+      const { spec } = of(objects, "Deployment")!.spec.template
+      expect(of(objects, "Namespace")!.metadata.labels).toMatchObject({
+        "pod-security.kubernetes.io/enforce": "restricted",
+      })
+      expect(spec.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } })
+      expect(spec.hostNetwork ?? spec.hostPID ?? spec.hostIPC).toBeUndefined()
+      for (const container of spec.containers) {
+        expect(container.securityContext).toMatchObject({
+          allowPrivilegeEscalation: false,
+          capabilities: { drop: ["ALL"] },
+        })
+        expect(container.securityContext.capabilities.add).toBeUndefined()
+      }
+      for (const volume of spec.volumes ?? []) expect(Object.keys(volume)).toContain("secret")
+    }
+  })
+
   test("overlays/self-signed: the injector may do what its own CA needs, and nothing beside it", async () => {
     const objects = await buildOnce("overlays/self-signed")
     expect(of(objects, "Deployment")!.spec.template.spec.containers[0].args).toEqual(["inject", "--authority=own"])
