@@ -19,6 +19,8 @@ export const proxyOf = (
     if (detail !== undefined) report.warning(detail, `"${name}" has no effect without "http-proxy"`)
   }
   if (socks === undefined) return undefined
+  if (transport === "udp")
+    report.pending(socks, `"socks-proxy" is not supported over UDP yet`, "proto tcp-client, if the server has it")
   const [host, port = 1080, file] = socks.values
   const inline = scope.last("socks-proxy-user-pass")
   const login = inline === undefined ? undefined : given(contents.login(inline, scope))
@@ -49,6 +51,8 @@ const httpProxy = (
   const { version, userAgent, headers } = requestOptions(scope.every("http-proxy-option"), report)
   const proxy = { _tag: "Http", host, port, version, userAgent, headers } as const
   if (method === "none" || (file === undefined && inline === undefined)) return { ...proxy, authentication: undefined }
+  if (method === "ntlm" || method === "ntlm2")
+    report.pending(http, `"http-proxy" with ${method} is not supported`, "basic, or auto for digest and basic")
   const isFile = file !== undefined && file !== "auto" && file !== "auto-nct"
   const authentication = {
     method: isFile ? (method ?? "basic") : file === "auto-nct" ? ("any-but-basic" as const) : ("any" as const),

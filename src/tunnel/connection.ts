@@ -6,11 +6,13 @@ import { Clock, Effect, Option, Queue, type Scope } from "effect"
 import type { KeepaliveOptions, Profile, Pushed, Remote } from "../config/index.ts"
 import { KillSwitch, mergeNetwork, Network, type NextHop } from "../network/index.ts"
 import { type DataKey, mssFor, type Output, type Session } from "../protocol/index.ts"
-import { DataPlane, type Link } from "./dataplane.ts"
+import { Credentials } from "./credentials.ts"
+import { DataPlane, type Endpoint, type Link, type Through, TransportError } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { AttemptFailed, type AttemptReason } from "./errors.ts"
 import { type Activity, keepalive } from "./keepalive.ts"
 import { applyNetwork, networkRefused } from "./network.ts"
+import { firstHop, throughProxy } from "./proxy.ts"
 import { type KeyEvent, rekey } from "./rekey.ts"
 import type { Address } from "./resolve.ts"
 import { openSession } from "./session.ts"
@@ -20,11 +22,11 @@ import { StatusRef } from "./status.ts"
 export const connection = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
   const status = yield* StatusRef
   const { attempts } = yield* status.get
-  const described = `${remote.transport}://${address.family === "ipv6" ? `[${address.address}]` : address.address}:${remote.port}`
+  const described = describe(remote, address)
   yield* status.update({
     phase: "connecting",
     attempts: attempts + 1,
-    remote: remote.host === address.address ? described : `${described} (${remote.host})`,
+    remote: firstHop(remote).host === address.address ? described : `${described} (${firstHop(remote).host})`,
     deadAfter: undefined,
   })
   yield* status.event("connecting", `connecting to ${described}`, {
@@ -44,6 +46,13 @@ export const connection = Effect.fnUntraced(function* (profile: Profile, remote:
   )
 })
 
+const describe = (remote: Remote, { address, family }: Address): string => {
+  const first = `${family === "ipv6" ? `[${address}]` : address}:${firstHop(remote).port}`
+  return remote.proxy === undefined
+    ? `${remote.transport}://${first}`
+    : `${remote.transport}://${remote.host}:${remote.port} through the proxy ${first}`
+}
+
 const attempt = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
   const plane = yield* DataPlane
   const device = yield* TunDevice
@@ -51,12 +60,11 @@ const attempt = Effect.fnUntraced(function* (profile: Profile, remote: Remote, a
   const killSwitch = yield* KillSwitch
   const hop = yield* network.reach(address.address, device.name)
   yield* killSwitch
-    .server({ transport: remote.transport, address: address.address, port: remote.port })
+    .server({ transport: remote.transport, address: address.address, port: firstHop(remote).port })
     .pipe(Effect.mapError(networkRefused))
   const began = plane.now()
-  const link = yield* plane
-    .open({ transport: remote.transport, ...address, port: remote.port, local: remote.local })
-    .pipe(Effect.mapError((error) => failed({ tag: "Transport", retry: "advance", message: error.message })))
+  const endpoint = { transport: remote.transport, ...address, port: firstHop(remote).port, local: remote.local }
+  const link = yield* openLink(endpoint, remote)
   yield* transportOpen(link, remote)
 
   // One limit for everything until the server's first answer.
@@ -99,6 +107,29 @@ const attempt = Effect.fnUntraced(function* (profile: Profile, remote: Remote, a
   )
   return yield* Effect.raceAllFirst([receive, driver.timer, supervise(profile, remote, address, hop, driver, link)])
 })
+
+/** The way through a proxy is bounded by connect-timeout as well. */
+const openLink = Effect.fnUntraced(function* (endpoint: Endpoint, remote: Remote) {
+  const plane = yield* DataPlane
+  const credentials = yield* Credentials
+  const { proxy } = remote
+  const user = Effect.suspend(() => Effect.fromResult(credentials.proxyUser())).pipe(
+    Effect.mapError((message) => new TransportError({ message })),
+  )
+  const through = proxy === undefined ? undefined : (dial: Dial) => throughProxy(proxy, remote, user, dial)
+  return yield* plane.open(endpoint, through).pipe(
+    Effect.mapError((error) => failed({ tag: "Transport", retry: "advance", message: error.message })),
+    Effect.timeoutOrElse({
+      duration: remote.connectTimeout * 1000,
+      orElse: () => {
+        const message = `no way through the proxy within ${remote.connectTimeout} s`
+        return Effect.fail(failed({ tag: "NoAnswer", retry: "advance", message }))
+      },
+    }),
+  )
+})
+
+type Dial = Parameters<Through>[0]
 
 /** A TCP connection is bounded by connect-timeout like the first answer on UDP. */
 const transportOpen = Effect.fnUntraced(function* (link: Link, remote: Remote) {

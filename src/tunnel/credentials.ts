@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { Context, Redacted, Result } from "effect"
 import type { Profile } from "../config/index.ts"
 import { Login, type UserCredentials } from "../protocol/index.ts"
+import type { ProxyUser } from "./proxy.ts"
 
 /** Where credentials come from when the file does not hold them. */
 export interface CredentialPlaces {
@@ -19,7 +20,9 @@ export interface CredentialPlaces {
 /** Every file that is looked for. */
 export const credentialFiles = (places: CredentialPlaces): ReadonlyArray<string> => [
   ...(places.file === undefined ? [] : [places.file]),
-  ...["username", "password", "otp", "key-passphrase"].map((name) => join(places.directory, name)),
+  ...["username", "password", "otp", "key-passphrase", "proxy-username", "proxy-password"].map((name) =>
+    join(places.directory, name),
+  ),
 ]
 
 export class Credentials extends Context.Service<
@@ -28,6 +31,8 @@ export class Credentials extends Context.Service<
     /** One for each profile: it outlives connections. */
     readonly login: (profile: Profile) => Login
     readonly keyPassphrase: () => Redacted.Redacted<string> | undefined
+    /** For a proxy that wants a login which the file does not hold. A failure is a sentence that says what is missing where. */
+    readonly proxyUser: () => Result.Result<ProxyUser, string>
   }
 >()("culvert/tunnel/Credentials") {}
 
@@ -43,6 +48,18 @@ export const credentialsFrom = (places: CredentialPlaces) => {
       const text = readText(join(places.directory, "key-passphrase"))
       return Result.isSuccess(text) ? Redacted.make(text.success) : undefined
     },
+    proxyUser: () =>
+      Result.mapBoth(
+        Result.all([
+          readText(join(places.directory, "proxy-username")),
+          readText(join(places.directory, "proxy-password")),
+        ]),
+        {
+          onSuccess: ([username, password]) => ({ username, password: Redacted.make(password) }),
+          onFailure: () =>
+            `it wants a user name and a password, and ${places.directory} has no proxy-username and proxy-password that can be read`,
+        },
+      ),
   })
 }
 

@@ -24,6 +24,9 @@ export interface Endpoint {
   readonly local: { readonly address: string | undefined; readonly port: number | undefined } | undefined
 }
 
+/** Makes a socket usable before the worker gets it, from as many as `dial` opens. The descriptor is then the caller's. */
+export type Through = (dial: Effect.Effect<number, TransportError>) => Effect.Effect<number, TransportError>
+
 export class TransportError extends Data.TaggedError("TransportError")<{ readonly message: string }> {}
 
 class WorkerCrashed extends Data.TaggedError("WorkerCrashed")<{ readonly message: string }> {}
@@ -44,7 +47,7 @@ export class DataPlane extends Context.Service<
   DataPlane,
   {
     /** Opens a socket and hands it to the worker; closed, with its keys, when the scope ends. */
-    readonly open: (endpoint: Endpoint) => Effect.Effect<Link, TransportError, Scope.Scope>
+    readonly open: (endpoint: Endpoint, through?: Through) => Effect.Effect<Link, TransportError, Scope.Scope>
     readonly attachTun: (fd: number) => Effect.Effect<void, never, Scope.Scope>
     readonly clampMss: (mss: { readonly ipv4: number; readonly ipv6: number }) => void
     readonly counter: (name: CounterName) => number
@@ -132,31 +135,22 @@ export class DataPlane extends Context.Service<
         }).pipe(Effect.timeoutOption("500 millis"), Effect.asVoid)
 
         return DataPlane.of({
-          open: Effect.fnUntraced(function* (endpoint) {
+          open: Effect.fnUntraced(function* (endpoint, through = direct) {
             yield* Deferred.await(running)
             const number = ++generation
             const events = yield* Queue.unbounded<LinkEvent>()
-            yield* Effect.acquireRelease(
-              Effect.try({
-                try: () => {
-                  links.set(number, events)
-                  send({
-                    type: "attachTransport",
-                    generation: number,
-                    fd: openSocket(endpoint),
-                    transport: endpoint.transport,
-                  })
-                },
-                catch: (error) => {
-                  links.delete(number)
-                  return new TransportError({ message: error instanceof SystemError ? error.message : String(error) })
-                },
+            yield* Effect.uninterruptibleMask((restore) =>
+              Effect.gen(function* () {
+                const fd = yield* restore(through(dial(endpoint)))
+                links.set(number, events)
+                send({ type: "attachTransport", generation: number, fd, transport: endpoint.transport })
+                yield* Effect.addFinalizer(() =>
+                  Effect.sync(() => {
+                    links.delete(number)
+                    send({ type: "detachTransport", generation: number })
+                  }),
+                )
               }),
-              () =>
-                Effect.sync(() => {
-                  links.delete(number)
-                  send({ type: "detachTransport", generation: number })
-                }),
             )
             const link: Link = {
               events,
@@ -203,6 +197,14 @@ const tellOffload = ({ name, isOn, reason }: Extract<Event, { readonly type: "of
   Effect.logInfo(`offload ${name}: ${isOn ? "on" : `off (${reason})`}`).pipe(
     Effect.annotateLogs({ event: "offload", offload: name, on: isOn }),
   )
+
+const direct: Through = (dial) => dial
+
+const dial = (endpoint: Endpoint) =>
+  Effect.try({
+    try: () => openSocket(endpoint),
+    catch: (error) => new TransportError({ message: error instanceof SystemError ? error.message : String(error) }),
+  })
 
 const openSocket = (endpoint: Endpoint): number => {
   const options = {

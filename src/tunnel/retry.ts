@@ -8,6 +8,7 @@ import type { Profile, Remote } from "../config/index.ts"
 import { KillSwitch } from "../network/index.ts"
 import type { RetryAdvice } from "../protocol/index.ts"
 import { type AttemptFailed, AuthenticationRefused, GaveUp } from "./errors.ts"
+import { firstHop } from "./proxy.ts"
 import { type Address, Resolver } from "./resolve.ts"
 import { StatusRef } from "./status.ts"
 
@@ -26,9 +27,12 @@ export const retry = Effect.fnUntraced(function* <R>(profile: Profile, attempt: 
   for (;;) {
     const remote = remotes[position.remote]!
     yield* status.update({ phase: "connecting", nextTry: undefined })
+    const { host } = firstHop(remote)
     const began = yield* Clock.currentTimeMillis
     const addresses = yield* Effect.result(
-      killSwitch.resolving(resolver.resolve(remote.host, remote.family, profile.remoteRandomHostname)),
+      killSwitch.resolving(
+        resolver.resolve(host, remote.family, profile.remoteRandomHostname && remote.proxy === undefined),
+      ),
     )
     if (addresses._tag === "Failure") {
       unresolvedSince ??= began

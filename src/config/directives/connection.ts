@@ -24,7 +24,6 @@ export const protocol: typeof protocols = {
     /^tcp[46]?-server$/.test(text) ? Result.fail("a protocol that connects, as a client does") : protocols.read(text),
 }
 
-const noProxy = "connect directly, or leave this to a later version"
 const socketIsOurs = "the socket is Culvert's to tune"
 const kernelSizes = "the socket keeps the kernel's buffer sizes"
 const bufferSize = takes([integer("bytes", 0, 2147483647)])
@@ -201,21 +200,18 @@ export const connection = {
   }),
   "http-proxy": honoured({
     takes: takes([host, port], [path, oneOf("none", "basic", "ntlm", "ntlm2")]),
-    pending: notYet(noProxy),
     connection: true,
     conflicts: ["socks-proxy"],
     doc: "Connect through an HTTP proxy (TCP only). The third word is a file with user name and password, or `auto`, or `auto-nct` (never in clear).",
   }),
   "http-proxy-option": honoured({
     takes: takes([oneOf("VERSION", "AGENT", "CUSTOM-HEADER"), text("value")], [{ ...word, syntax: "value" }]),
-    pending: notYet(noProxy),
     connection: true,
     repeats: true,
     doc: "What requests to the proxy say: `VERSION` 1.0 or 1.1, `AGENT` name, `CUSTOM-HEADER` name value.",
   }),
   "http-proxy-user-pass": honoured({
     takes: flag,
-    pending: notYet(noProxy),
     content: { maximumBytes: 16384 },
     secret: true,
     connection: true,
@@ -223,14 +219,12 @@ export const connection = {
   }),
   "socks-proxy": honoured({
     takes: takes([host], [port, path]),
-    pending: notYet(noProxy),
     connection: true,
     conflicts: ["http-proxy"],
-    doc: "Connect through a SOCKS 5 proxy; port 1080 where none is given. The third word is a file with user name and password.",
+    doc: "Connect through a SOCKS 5 proxy (TCP only); port 1080 where none is given. The third word is a file with user name and password.",
   }),
   "socks-proxy-user-pass": honoured({
     takes: flag,
-    pending: notYet(noProxy),
     content: { maximumBytes: 16384 },
     secret: true,
     connection: true,
