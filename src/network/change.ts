@@ -45,6 +45,12 @@ export const routeChange = ({ target, hop, metric, table }: RouteLine): Change =
   }
 }
 
+export const linkChange = (device: string, mtu: number): Change => ({
+  apply: `link set dev ${device} mtu ${mtu} up`,
+  undo: undefined,
+  family: "ipv4",
+})
+
 export const hostRoute = (address: string, hop: NextHop): Change =>
   routeChange({ target: `${address}/${isIpv6(address) ? 128 : 32}`, hop })
 

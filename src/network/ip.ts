@@ -74,9 +74,13 @@ export class Ip extends Context.Service<
             Effect.map((routes) => firstHop(routes, except)),
           ),
         pathMtu: Effect.fnUntraced(function* (address) {
-          const [route] = yield* json([isIpv6(address) ? "-6" : "-4", "route", "get", address])
-          const learned = route?.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu
-          if (learned !== undefined || route?.dev === undefined) return learned
+          const get = [isIpv6(address) ? "-6" : "-4", "route", "get", address]
+          const [route] = yield* json(get)
+          if (route?.dev === undefined) return undefined
+          // A connected socket sends from its own address, so it looks into our table, and what it learned is kept there.
+          const [own] = route.prefsrc === undefined ? [] : yield* json([...get, "from", route.prefsrc])
+          const learned = own?.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu
+          if (learned !== undefined) return learned
           const [link] = yield* json(["link", "show", "dev", route.dev])
           return link?.mtu
         }),
@@ -92,6 +96,7 @@ interface JsonLine {
   readonly protocol?: string
   readonly dev?: string
   readonly gateway?: string
+  readonly prefsrc?: string
   readonly metrics?: ReadonlyArray<{ readonly mtu?: number }>
   readonly ifname?: string
   readonly mtu?: number

@@ -5,7 +5,7 @@
  */
 import { Context, Effect, Layer } from "effect"
 import type { HostFacts } from "./beside.ts"
-import { type Change, hostRoute, leftovers, type NextHop } from "./change.ts"
+import { type Change, hostRoute, leftovers, linkChange, type NextHop } from "./change.ts"
 import { Ip, type IpError } from "./ip.ts"
 
 export class Network extends Context.Service<
@@ -20,6 +20,7 @@ export class Network extends Context.Service<
     readonly facts: (device: string) => Effect.Effect<HostFacts>
     /** Bytes that fit into one packet on the way to an address; undefined: unknown. */
     readonly pathMtu: (address: string) => Effect.Effect<number | undefined>
+    readonly setMtu: (device: string, mtu: number) => Effect.Effect<void, IpError>
     /** The lines in force, in order. */
     readonly current: Effect.Effect<ReadonlyArray<string>>
   }
@@ -99,6 +100,13 @@ export class Network extends Context.Service<
           reach,
           facts: (device) => ip.facts(device),
           pathMtu: ip.pathMtu,
+          setMtu: Effect.fnUntraced(function* (device, mtu) {
+            const change = linkChange(device, mtu)
+            yield* ip.batch([change.apply], change.family)
+            // A later plan compares with what is in force now.
+            const isOld = (line: string) => line.startsWith(`link set dev ${device} `)
+            current = current.map((present) => (isOld(present.apply) ? change : present))
+          }, Effect.uninterruptible),
           current: Effect.sync(() => current.map((change) => change.apply)),
         })
       }),
@@ -116,6 +124,7 @@ export class Network extends Context.Service<
         converge: () => Effect.succeed([]),
         reach: (address, device) => ip.nextHop(address, device),
         facts: (device) => ip.facts(device),
+        setMtu: () => Effect.void,
         pathMtu: ip.pathMtu,
         current: Effect.succeed([]),
       })

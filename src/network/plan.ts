@@ -4,7 +4,7 @@
  */
 import { prefixOfNetmask } from "../config/address.ts"
 import type { NetworkOptions } from "../config/index.ts"
-import { type Change, isIpv6 } from "./change.ts"
+import { type Change, isIpv6, linkChange } from "./change.ts"
 import { covers, overlaps, parseCidr } from "./cidr.ts"
 import { isAddress, planRoutes, type RouteInput } from "./routes.ts"
 
@@ -32,10 +32,7 @@ export const planNetwork = (input: PlanInput): Plan => {
   const { device, options, leave } = input
   const notes: Array<string> = []
   const addresses: Array<string> = []
-  const changes: Array<Change> = [
-    ...input.beside,
-    { apply: `link set dev ${device} mtu ${input.mtu} up`, undo: undefined, family: "ipv4" },
-  ]
+  const changes: Array<Change> = [...input.beside, linkChange(device, input.mtu)]
   const address = (line: string, cidr: string) => {
     addresses.push(cidr)
     const ipv6 = isIpv6(cidr)

@@ -18,7 +18,7 @@ export {
 } from "./datachannel.ts"
 export type { DropReason } from "./drop.ts"
 export { Login, type LoginOptions, type UserCredentials } from "./login.ts"
-export { mssFor } from "./mtu.ts"
+export { type DataFormat, mssFor, mtuFor } from "./mtu.ts"
 export { keyIdOf, Opcode, opcodeOf } from "./opcode.ts"
 export type { Versions } from "./options.ts"
 export type * from "./output.ts"

@@ -30,6 +30,10 @@ export const mssFor = (
   return { ipv4: limit - innerHeader.ipv4, ipv6: limit - innerHeader.ipv6 }
 }
 
+/** The largest inner packet that needs no cutting on a path which carries packets of `path` bytes. */
+export const mtuFor = (path: number, transport: Transport, outerFamily: "ipv4" | "ipv6", format: DataFormat): number =>
+  Math.max(innerSize(path - outerHeader(transport, outerFamily), format), smallestInner)
+
 /**
  * The most TLS bytes one control packet carries so that its datagram stays within `max-packet-size`, which counts IP and UDP
  * (TCP) headers. Room for four acknowledgements is always kept, because a retransmission may carry more than the original.

@@ -42,6 +42,11 @@ export const events: Readonly<Record<string, EventRow>> = {
   },
   control_message_unknown: { level: "warn", meaning: "The server sent a control message without a known meaning." },
   network_note: { level: "warn", meaning: "A remark on addresses, routes or names." },
+  path_mtu: {
+    level: "info",
+    meaning: "The path to the server carries packets of another size than before; the tunnel's follows.",
+    facts: ["path", "mtu"],
+  },
   dns_no_server: {
     level: "warn",
     meaning: "Nobody is named for names outside of the cluster, so they are refused; CULVERT_DNS names a server.",

@@ -5,12 +5,13 @@
 import { Clock, Effect, Option, Queue, type Scope } from "effect"
 import type { KeepaliveOptions, Profile, Pushed, Remote } from "../config/index.ts"
 import { KillSwitch, mergeNetwork, Network, type NextHop } from "../network/index.ts"
-import { type DataKey, mssFor, type Output, type Session } from "../protocol/index.ts"
+import type { DataKey, Output, Session } from "../protocol/index.ts"
 import { Credentials } from "./credentials.ts"
 import { DataPlane, type Endpoint, type Link, type Through, TransportError } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { AttemptFailed, type AttemptReason } from "./errors.ts"
 import { type Activity, keepalive } from "./keepalive.ts"
+import { followPath } from "./mtu.ts"
 import { applyNetwork, networkRefused } from "./network.ts"
 import { firstHop, throughProxy } from "./proxy.ts"
 import { type KeyEvent, rekey } from "./rekey.ts"
@@ -246,17 +247,16 @@ const supervise = Effect.fnUntraced(function* (
     if (fact.type === "installKey") key = fact.key
     yield* handle(fact, driver)
   }
-  const format = key
+  const path = yield* followPath(remote, address, key)
   /** Makes the host what file and server want; also while the tunnel is up, when the server changes its mind. */
   const configure = Effect.fnUntraced(function* (pushed: Pushed | undefined) {
-    const mtu = pushed?.tunMtu ?? remote.tunMtu
     const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
+    const { mtu } = yield* path.sizes(pushed, network.ifconfigIpv6 !== undefined)
     const addresses = yield* applyNetwork(profile, network, mtu, address, hop)
     const hostNetwork = yield* Network
     const killSwitch = yield* KillSwitch
     const device = yield* TunDevice
     yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(networkRefused))
-    plane.clampMss(mssFor(remote.mssfix, mtu, remote.transport, address.family, format))
     yield* status.update({ routes: yield* hostNetwork.current, addresses, mtu })
     return { addresses, mtu }
   })
@@ -293,6 +293,7 @@ const supervise = Effect.fnUntraced(function* (
   )
   return yield* Effect.raceAllFirst([
     facts,
+    path.following,
     keepalive(limits, activity),
     rekey(profile.timers, {
       events: driver.keyEvents,

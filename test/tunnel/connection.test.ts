@@ -69,6 +69,7 @@ const elapse = Effect.fnUntraced(function* (duration: Parameters<typeof TestCloc
 /** Everything but the data plane and the session is a stand-in that remembers what it was asked. */
 const world = (plane: MemoryPlane) => {
   const applied: Array<string> = []
+  const path: { bytes: number | undefined } = { bytes: undefined }
   const layer = Layer.mergeAll(
     plane.layer,
     StatusRef.layer,
@@ -83,14 +84,15 @@ const world = (plane: MemoryPlane) => {
         direct: [],
         converge: (changes) =>
           Effect.sync(() => void applied.push(...changes.map((change) => change.apply))).pipe(Effect.as([])),
-        pathMtu: () => Effect.succeed(undefined),
+        pathMtu: () => Effect.succeed(path.bytes),
+        setMtu: (device, mtu) => Effect.sync(() => void applied.push(`mtu ${device} ${mtu}`)),
         reach: () => Effect.succeed({ device: "eth0", gateway: "10.0.0.1" }),
         facts: () => Effect.succeed({ gateway: { ipv4: undefined, ipv6: undefined }, addresses: [], routes: [] }),
         current: Effect.succeed([]),
       }),
     ),
   )
-  return { applied, layer }
+  return { applied, path, layer }
 }
 
 const address = { address: "192.0.2.1", family: "ipv4" } as const
@@ -98,13 +100,13 @@ const address = { address: "192.0.2.1", family: "ipv4" } as const
 /** One attempt in its own fiber, with the status beside it. */
 const attempt = (plane: MemoryPlane, file: Profile = profile()) =>
   Effect.gen(function* () {
-    const { applied, layer } = world(plane)
+    const { applied, path, layer } = world(plane)
     const context = yield* Layer.build(layer)
     const fiber = yield* Effect.forkScoped(connection(file, file.remotes[0], address).pipe(Effect.provide(context)), {
       startImmediately: true,
     })
     const status = Effect.flatMap(StatusRef, (ref) => ref.get).pipe(Effect.provide(context))
-    return { fiber, status, applied }
+    return { fiber, status, applied, path }
   })
 
 const reasonOf = (fiber: Fiber.Fiber<never, { readonly reason: { readonly tag: string } }>) =>
@@ -139,6 +141,24 @@ it.effect("a server that falls silent after the connection is found dead to the 
     expect(yield* reasonOf(fiber)).toMatchObject({ tag: "PingRestart" })
     expect(yield* status).toMatchObject({ phase: "waiting" })
     expect(plane.commands.at(-1)).toBe("detach")
+  }),
+)
+
+it.effect("the device follows the path to the server, down and up again, but not beyond what the server allows", () =>
+  Effect.gen(function* () {
+    const plane = new MemoryPlane(() => server())
+    const { status, applied, path } = yield* attempt(plane)
+    path.bytes = 9000
+    yield* elapse("1 millis")
+    expect((yield* status).mtu).toBe(1500)
+    path.bytes = 1280
+    yield* elapse("5 seconds")
+    path.bytes = 1500
+    yield* elapse("5 seconds")
+    yield* elapse("5 seconds")
+    // 20 bytes IPv4, 8 UDP, 4 opcode and peer id, 4 packet id, 16 tag.
+    expect(applied.filter((line) => line.startsWith("mtu"))).toEqual(["mtu tun0 1228", "mtu tun0 1448"])
+    expect((yield* status).mtu).toBe(1448)
   }),
 )
 
