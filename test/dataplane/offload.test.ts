@@ -192,6 +192,10 @@ describe("putting together", () => {
     ["CWR", () => {}, { flags: 0x90 }],
     ["congestion marked", () => {}, { tos: 3 }],
     ["another time to live", () => {}, { ttl: 63 }],
+    ["IPv6, congestion marked", () => {}, { version: 6, tos: 3 }],
+    ["IPv6, another hop limit", () => {}, { version: 6, ttl: 63 }],
+    ["reserved bits", () => {}, { reserved: 1 }],
+    ["a larger one than those before", () => {}, { payload: new Uint8Array(1400) }],
     ["another window", () => {}, { window: 999 }],
     ["another acknowledgement", () => {}, { acknowledgement: 3 }],
     ["other options of TCP", () => {}, { tcpOptions: Uint8Array.of(1, 1, 1, 1) }],
@@ -202,11 +206,11 @@ describe("putting together", () => {
   ])("%s: passed on as it is, in its place", (_, damage, options) => {
     using pair = new TunPair()
     const { deliver } = makeCoalescer(pair)
-    const packets = bulk(5)
+    const packets = bulk(5, { version: options.version ?? 4 })
     const third = packet({
       version: 4,
       protocol: 6,
-      payload: packets[2]!.slice(40),
+      payload: packets[2]!.slice(-1348),
       identification: 3,
       sequence: 1 + 2 * 1348,
       ...options,

@@ -22,6 +22,8 @@ export interface PacketOptions {
   readonly acknowledgement?: number
   readonly flags?: number
   readonly window?: number
+  /** The four bits beside the length of the TCP header. */
+  readonly reserved?: number
   /** Makes different flows. */
   readonly port?: number
 }
@@ -175,7 +177,7 @@ function headers(options: PacketOptions) {
   else {
     view.setUint32(ip + 4, options.sequence ?? 1)
     view.setUint32(ip + 8, options.acknowledgement ?? 2)
-    head[ip + 12] = (5 + tcpOptions.length / 4) << 4
+    head[ip + 12] = ((5 + tcpOptions.length / 4) << 4) | (options.reserved ?? 0)
     head[ip + 13] = options.flags ?? 0x10
     view.setUint16(ip + 14, options.window ?? 1000)
     head.set(tcpOptions, ip + 20)
