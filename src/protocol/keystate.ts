@@ -129,6 +129,11 @@ export class KeyState {
     return this.#phase.tag === "exchanged" ? this.#phase.remote.options : undefined
   }
 
+  /** The other side's peer info, likewise; servers with many clients send none. */
+  get remotePeerInfo(): string {
+    return this.#phase.tag === "exchanged" ? this.#phase.remote.peerInfo : ""
+  }
+
   /**
    * A packet that the channel has accepted. Returns why its message is not delivered, if so. What it calls for is
    * transmitted by `timeout`, which must follow.

@@ -108,25 +108,38 @@ const decompressors: ReadonlyArray<readonly [string, string]> = [
 /** A line break inside a value would start a line of its own. */
 const singleLine = (value: string): string => value.replace(/[\0\r\n]/g, "_")
 
-const protocolBits = (pull: boolean): number =>
-  ivProto.dataV2 |
-  (pull ? ivProto.requestPush | ivProto.pushUpdate : 0) |
-  ivProto.tlsKeyExport |
-  ivProto.authPendingKeyword |
-  ivProto.exitNotify |
-  ivProto.authFailTemporary |
-  ivProto.dynamicTlsCrypt |
-  ivProto.dataEpoch
+/** The value of one line of the other side's peer info. */
+export const peerInfoValue = (peerInfo: string, name: string): string | undefined =>
+  peerInfo
+    .split("\n")
+    .find((line) => line.startsWith(`${name}=`))
+    ?.slice(name.length + 1)
 
-/** Bits of IV_PROTO. Not set, because not built: NCP_P2P 32. */
-const ivProto = {
+/** Without `pull` the two sides settle by these bits, and by IV_CIPHERS, what a server would push otherwise. */
+const protocolBits = (pull: boolean): number =>
+  pull ? pullBits : ivProto.dataV2 | ivProto.tlsKeyExport | ivProto.negotiateP2p
+
+/** Bits of IV_PROTO. */
+export const ivProto = {
   dataV2: 2,
   requestPush: 4,
   tlsKeyExport: 8,
   authPendingKeyword: 16,
+  negotiateP2p: 32,
   exitNotify: 128,
   authFailTemporary: 256,
   dynamicTlsCrypt: 512,
   dataEpoch: 1024,
   pushUpdate: 4096,
 } as const
+
+const pullBits =
+  ivProto.dataV2 |
+  ivProto.requestPush |
+  ivProto.tlsKeyExport |
+  ivProto.authPendingKeyword |
+  ivProto.exitNotify |
+  ivProto.authFailTemporary |
+  ivProto.dynamicTlsCrypt |
+  ivProto.dataEpoch |
+  ivProto.pushUpdate

@@ -14,7 +14,7 @@ import type { DropReason } from "./drop.ts"
 import { Keyring } from "./keyring.ts"
 import { keyBlockLength, sliceKeyBlock } from "./keys.ts"
 import { KeyState, type KeyStateEvent } from "./keystate.ts"
-import { type DataChannel, negotiate, refusePush } from "./negotiate.ts"
+import { type DataChannel, negotiate, negotiateP2p, refusePush } from "./negotiate.ts"
 import { Opcode } from "./opcode.ts"
 import type { CloseReason, Output } from "./output.ts"
 import type { ControlHead, ControlPacket } from "./packet.ts"
@@ -235,7 +235,7 @@ export class Session {
         if (state.phase !== "exchanged") return
         if (this.#data !== undefined) this.#install(state, this.#data)
         else if (this.#options.pull) this.#pull = new Pull(now, this.#options.timers)
-        else this.#configure(state, [])
+        else this.#settle(state)
         return
       case "message":
         this.#message(now, parseServerMessage(event.text))
@@ -384,6 +384,18 @@ export class Session {
     const skipped = [...updated.notes, ...notes]
     if (skipped.length > 0) this.#notice("warn", "push-options-skipped", skipped.join("; ").slice(0, 1024))
     this.#outputs.push({ type: "pushUpdated", options: pushed })
+  }
+
+  /** Without `pull`. */
+  #settle(state: KeyState): void {
+    const exportKey = (label: string, length: number) => state.exportKey(label, length)
+    const data = negotiateP2p(state.remotePeerInfo, state.remoteOptions ?? "", this.#options, exportKey)
+    if (Result.isFailure(data)) {
+      this.#close(closeReason.pushRefused(data.failure))
+      return
+    }
+    this.#data = data.success
+    this.#install(state, data.success)
   }
 
   #configure(state: KeyState, parts: ReadonlyArray<string>): void {

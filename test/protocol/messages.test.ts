@@ -159,7 +159,7 @@ describe("the peer info", () => {
   })
 
   test("asks for no push without pull", () => {
-    expect(peerInfo({ ...facts, push: false, pull: false })).toContain("IV_PROTO=1946\n")
+    expect(peerInfo({ ...facts, push: false, pull: false })).toContain("IV_PROTO=42\n")
   })
 })
 
