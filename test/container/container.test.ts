@@ -1,8 +1,9 @@
 /** The image, confined as in a pod, against the real server. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { readFileSync } from "node:fs"
+import { mkdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { useBench } from "../interop/bench.ts"
+import { eventually, succeed } from "../support/child.ts"
 import { Client, exitCode } from "../support/culvert.ts"
 import { Resolver } from "../support/dnsmasq.ts"
 import { outer } from "../support/lab.ts"
@@ -73,7 +74,7 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
 
     test("with /dev/net/tun mounted from the machine", async () => {
       await using _server = await bench.serve()
-      await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: "mount" })
+      await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: { mount: "/dev/net/tun" } })
       await Client.watch(bench.lab, container.child).ready()
       await bench.carriesTraffic()
     })
@@ -101,6 +102,35 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
       await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: "none" })
       expect(await container.child.exited()).toBe(exitCode.hostRefused)
       expect(container.child.output).toContain("device plugin")
+    })
+  })
+
+  describe("in a user namespace", () => {
+    const bench = useBench()
+
+    test("root that is nobody on the machine: connects, with kill switch, and carries traffic", async () => {
+      const { lab } = bench
+      await using _server = await bench.serve()
+      mkdirSync(join(lab.directory, "culvert"))
+      lab.write("culvert/client.ovpn", clientConfiguration(lab, {}))
+      const device = join(lab.directory, "tun")
+      // As on a node, where everybody may open it.
+      await succeed(["mknod", "-m", "666", device, "c", "10", "200"])
+      await using container = Container.start(lab, "culvert", {
+        root: built().root,
+        command: await built().startCommand(),
+        network: "own",
+        capabilities: ["CAP_NET_ADMIN"],
+        tun: { mount: device },
+        files: { "/etc/culvert": join(lab.directory, "culvert") },
+      })
+      await container.child.line(/"event":"kill_switch_on"/)
+      await container.child.line(/"event":"connected"/)
+      await eventually(10_000, "ready", async () => (await container.exec(["culvert", "health"])).code === 0)
+      const pid = await container.pid()
+      expect(readFileSync(`/proc/${pid}/status`, "utf8")).toMatch(/^Uid:\s+200000\b/m)
+      await succeed(["nsenter", "-t", String(pid), "-n", "ping", "-n", "-c", "1", "-W", "2", tunnel.ipv4])
+      expect(await container.child.stop()).toBe(exitCode.stopped)
     })
   })
 

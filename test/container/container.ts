@@ -2,16 +2,17 @@
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Child, eventually, finish, succeed } from "../support/child.ts"
-import type { Lab, Namespace } from "../support/lab.ts"
+import { type Lab, type Namespace, outer } from "../support/lab.ts"
 
 export interface ContainerOptions {
   /** Of the whole image, read-only. */
   readonly root: string
   readonly command: ReadonlyArray<string>
-  readonly network: Namespace
+  /** Its own: the container is in a user namespace, and the lab's link to the server moves into it. */
+  readonly network: Namespace | "own"
   readonly capabilities: ReadonlyArray<string>
-  /** How the container gets /dev/net/tun: as a device plugin gives it, or mounted as by a hostPath volume. */
-  readonly tun: "device" | "mount" | "none"
+  /** How the container gets /dev/net/tun: as a device plugin gives it, or mounted from this path as by a hostPath volume. */
+  readonly tun: "device" | "none" | { readonly mount: string }
   /** File on the machine, by its place in the container. */
   readonly files?: Readonly<Record<string, string>>
   readonly environment?: Readonly<Record<string, string>>
@@ -31,7 +32,7 @@ export class Container implements AsyncDisposable {
     const id = `cv${process.pid}-${name}-${serial}`
     const bundle = join(lab.directory, id)
     mkdirSync(bundle)
-    writeFileSync(join(bundle, "config.json"), JSON.stringify(configuration(options)))
+    writeFileSync(join(bundle, "config.json"), JSON.stringify(configuration(lab, options)))
     return new Container(new Child(name, ["runc", ...state, "run", "--bundle", bundle, id]), id)
   }
 
@@ -55,7 +56,7 @@ export class Container implements AsyncDisposable {
 }
 
 /** Read-only, no new privileges, everything masked that container engines mask, only the devices that were given. */
-const configuration = (options: ContainerOptions) => ({
+const configuration = (lab: Lab, options: ContainerOptions) => ({
   ociVersion: "1.0.2",
   root: { path: options.root, readonly: true },
   hostname: "pod",
@@ -83,7 +84,9 @@ const configuration = (options: ContainerOptions) => ({
       options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
     },
     { destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
-    ...(options.tun === "mount" ? [{ destination: tun, source: tun, type: "bind", options: ["bind"] }] : []),
+    ...(typeof options.tun === "object"
+      ? [{ destination: tun, source: options.tun.mount, type: "bind", options: ["bind"] }]
+      : []),
     ...Object.entries(options.files ?? {}).map(([destination, source]) => ({
       destination,
       source,
@@ -91,11 +94,15 @@ const configuration = (options: ContainerOptions) => ({
       options: ["bind", "ro"],
     })),
   ],
+  ...(options.network === "own" ? { hooks: { createRuntime: [moveLink(lab)] } } : {}),
   linux: {
     namespaces: [
       ...["pid", "ipc", "uts", "mount"].map((type) => ({ type })),
-      { type: "network", path: `/run/netns/${options.network.name}` },
+      ...(options.network === "own"
+        ? [{ type: "user" }, { type: "network" }]
+        : [{ type: "network", path: `/run/netns/${options.network.name}` }]),
     ],
+    ...(options.network === "own" ? { uidMappings: mappings, gidMappings: mappings } : {}),
     devices: options.tun === "device" ? [{ path: tun, type: "c", major: 10, minor: 200, fileMode: 0o666 }] : [],
     resources: {
       devices: [
@@ -109,6 +116,18 @@ const configuration = (options: ContainerOptions) => ({
   },
 })
 
+/** Gives the new network namespace, of which runc says a process on standard input, the client's end of the lab's link. */
+const moveLink = (lab: Lab) => {
+  const inside = ["link set lo up", "link set outer up", `address add ${outer.client.ipv4}/24 dev outer`]
+  const script = [
+    `pid=$(sed 's/.*"pid":\\([0-9]*\\).*/\\1/')`,
+    `ip -n ${lab.client.name} link set outer netns $pid`,
+    ...inside.map((line) => `nsenter -t $pid -n ip ${line}`),
+  ]
+  return { path: "/bin/sh", args: ["sh", "-ec", script.join("\n")], env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] }
+}
+
+const mappings = [{ containerID: 0, hostID: 200_000, size: 65_536 }]
 const tun = "/dev/net/tun"
 const state = ["--root", "/run/culvert-runc"]
 let serial = 0

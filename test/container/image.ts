@@ -2,8 +2,8 @@
  * The image as users get it: built by `buildah` from the Containerfile, on a Debian 13 that `debootstrap` made. The base stays
  * in /var/cache/culvert for the next run; the image is built anew each time and removed.
  */
-import { existsSync, renameSync, rmSync } from "node:fs"
-import { join } from "node:path"
+import { chmodSync, existsSync, renameSync, rmSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { finish, succeed } from "../support/child.ts"
 import { project } from "../support/culvert.ts"
 
@@ -37,7 +37,10 @@ export class Image implements AsyncDisposable {
     const tag = `localhost/culvert-test-${process.pid}`
     await buildah(["build", "--isolation", "chroot", "--build-arg", `BASE=${base}`, "-t", tag, project])
     const container = (await buildah(["from", "--pull-never", tag])).trim()
-    return new Image((await buildah(["mount", container])).trim(), tag, container)
+    const root = (await buildah(["mount", container])).trim()
+    // The root of a user namespace is nobody here, and has to get at the files all the same.
+    for (let place = dirname(root); place !== cache; place = dirname(place)) chmodSync(place, 0o711)
+    return new Image(root, tag, container)
   }
 
   /** Regular files of the image, with their sizes in bytes. */

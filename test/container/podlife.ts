@@ -50,5 +50,12 @@ export const becomes = (lab: Lab, port: number, path: string, status: number): P
     (await probe(lab, port, path)) === status ? true : undefined,
   )
 
-/** What may come out of the pod beside the tunnel: answers to the node's probes, and lookups of the cluster's names. */
-export const allowed = `(tcp and (src port 4911 or src port 8081) and dst host ${pod.gateway.ipv4}) or (host ${resolvers.cluster} and port 53)`
+/**
+ * What may come out of the pod beside the tunnel: answers to the node's probes, lookups of the cluster's names, and the kernel's own
+ * word about multicast when the link comes up.
+ */
+export const allowed = [
+  `(tcp and (src port 4911 or src port 8081) and dst host ${pod.gateway.ipv4})`,
+  `(host ${resolvers.cluster} and port 53)`,
+  "dst host ff02::16",
+].join(" or ")
