@@ -16,6 +16,8 @@ export class KillSwitch extends Context.Service<
     readonly tunnel: (tunnel: Firewall["tunnel"]) => Effect.Effect<void, FirewallError>
     /** While `lookup` runs the pod's resolvers may be asked. */
     readonly resolving: <A, E, R>(lookup: Effect.Effect<A, E, R>) => Effect.Effect<A, E | FirewallError, R>
+    /** Tables of others that may be in our way. */
+    readonly others: Effect.Effect<ReadonlyArray<string>>
     /** Packets refused since the table last changed. */
     readonly refused: Effect.Effect<{ readonly ipv4: number; readonly ipv6: number }>
   }
@@ -56,6 +58,7 @@ export class KillSwitch extends Context.Service<
           () => lookup,
           () => Effect.ignore(open(false)),
         ),
+      others: Effect.orElseSucceed(nft.others, () => []),
       refused: Effect.map(
         Effect.orElseSucceed(nft.read, () => undefined),
         (objects) => ({ ipv4: counted(objects, "refused_ipv4"), ipv6: counted(objects, "refused_ipv6") }),
@@ -69,6 +72,7 @@ export class KillSwitch extends Context.Service<
     server: () => Effect.void,
     tunnel: () => Effect.void,
     resolving: (lookup) => lookup,
+    others: Effect.succeed([]),
     refused: Effect.succeed({ ipv4: 0, ipv6: 0 }),
   })
 }

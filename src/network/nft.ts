@@ -14,7 +14,16 @@ export class FirewallError extends Data.TaggedError("FirewallError")<{ readonly 
 
 /** Of the JSON that nft prints, what is used here. */
 export type NftObject =
-  | { readonly chain: { readonly name: string; readonly policy?: string } }
+  | {
+      readonly chain: {
+        readonly family?: string
+        readonly table?: string
+        readonly name: string
+        readonly type?: string
+        readonly hook?: string
+        readonly policy?: string
+      }
+    }
   | { readonly rule: { readonly chain: string; readonly comment?: string; readonly expr: ReadonlyArray<unknown> } }
   | { readonly set: { readonly name: string; readonly elem?: ReadonlyArray<unknown> } }
   | { readonly counter: { readonly name: string; readonly packets: number; readonly bytes: number } }
@@ -27,6 +36,8 @@ export class Nft extends Context.Service<
     /** Our table, undefined when there is none. */
     readonly read: Effect.Effect<ReadonlyArray<NftObject> | undefined, FirewallError>
     readonly clear: Effect.Effect<void, FirewallError>
+    /** Tables of others that filter what leaves, as `inet name`. */
+    readonly others: Effect.Effect<ReadonlyArray<string>, FirewallError>
   }
 >()("culvert/network/Nft") {
   static readonly layer = Layer.effect(
@@ -50,6 +61,18 @@ export class Nft extends Context.Service<
           yield* nft(["-j", "list", "tables"])
           return undefined
         }),
+        others: Effect.map(nft(["-j", "list", "chains"]), (text) => [
+          ...new Set(
+            parseObjects(text).flatMap((object) =>
+              "chain" in object &&
+              object.chain.hook === "output" &&
+              object.chain.type === "filter" &&
+              object.chain.table !== tableName
+                ? [`${object.chain.family} ${object.chain.table}`]
+                : [],
+            ),
+          ),
+        ]),
         // Adding first makes deleting succeed whether the table was there or not.
         clear: apply(`table inet ${tableName}\ndelete table inet ${tableName}\n`),
       })

@@ -34,6 +34,7 @@ export const connection = Effect.fnUntraced(function* (profile: Profile, remote:
     facts: { remote: described, attempt: attempts + 1 },
   })
   return yield* Effect.scoped(attempt(profile, remote, address)).pipe(
+    Effect.catch((failure) => Effect.flatMap(suspectOthers(failure), Effect.fail)),
     Effect.tapError((failed) =>
       status.update({ phase: "waiting", lastError: failed.message }).pipe(
         Effect.andThen(
@@ -45,6 +46,16 @@ export const connection = Effect.fnUntraced(function* (profile: Profile, remote:
       ),
     ),
   )
+})
+
+/** Nothing came back: when somebody else filters what leaves, that is worth a look. */
+const suspectOthers = Effect.fnUntraced(function* (failure: AttemptFailed) {
+  if (failure.reason.tag !== "NoAnswer" && failure.reason.tag !== "Transport") return failure
+  const killSwitch = yield* KillSwitch
+  const others = yield* killSwitch.others
+  if (failure.established || others.length === 0) return failure
+  const message = `${failure.reason.message}; other firewall tables filter what leaves here (${others.join(", ")}): see with 'nft list ruleset' that they let the server through`
+  return failed({ ...failure.reason, message })
 })
 
 const describe = (remote: Remote, { address, family }: Address): string => {

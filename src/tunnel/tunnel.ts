@@ -9,6 +9,7 @@ import { TunDevice } from "./device.ts"
 import { Dns } from "./dns.ts"
 import { HostRefused } from "./errors.ts"
 import { initialFirewall, type Pod } from "./pod.ts"
+import { firstHop } from "./proxy.ts"
 import { readyCheck } from "./readycheck.ts"
 import { countRefused } from "./refused.ts"
 import { type Configuration, type ConfigurationSource, reload } from "./reload.ts"
@@ -80,7 +81,7 @@ const layer = (profile: Profile, pod: Pod) =>
         Dns,
         Dns.start(
           pod,
-          profile.remotes.map(({ host }) => host),
+          profile.remotes.map((remote) => firstHop(remote).host),
         ),
       ),
     ),

@@ -143,3 +143,24 @@ testCulvert("what cannot be set is refused with the way to mend it, and nothing 
   expect(await lab.client.succeed(["nft", "list", "ruleset"])).not.toContain("culvert")
   await ping(lab.client, outer.server.ipv4)
 })
+
+testCulvert("a table of somebody else that is in the way is named", async () => {
+  const { lab } = bench
+  await using _server = await bench.serve()
+  const rules = lab.write(
+    "foreign.nft",
+    "table inet strict { chain out { type filter hook output priority 10; policy drop; oifname lo accept; }; }",
+  )
+  await lab.client.succeed(["nft", "-f", rules])
+  try {
+    await using client = bench.connect({}, { lines: ["connect-timeout 1"] })
+    const { message } = await client.event("disconnected")
+    expect(message).toContain("inet strict")
+    expect(message).toContain("nft list ruleset")
+    expect(await client.probe("/readyz")).toBe(503)
+    await lab.client.succeed(["nft", "delete", "table", "inet", "strict"])
+    await client.ready()
+  } finally {
+    await lab.client.finish(["nft", "delete", "table", "inet", "strict"])
+  }
+})

@@ -26,6 +26,7 @@ const kernel = (before: ReadonlyArray<NftObject> | undefined = undefined, refuse
         ? Effect.fail(new FirewallError({ reason: "refused" }))
         : Effect.sync(() => void tables.push(text)),
     read: Effect.succeed(before),
+    others: Effect.succeed([]),
     clear: Effect.sync(() => void tables.push("cleared")),
   })
   return { tables, raise: (firewall: Firewall) => KillSwitch.raise(firewall).pipe(Effect.provideService(Nft, nft)) }
