@@ -14,7 +14,7 @@ export type Output =
   | { readonly type: "useKey"; readonly keyId: number }
   /** Forget this key: packets that name it are dropped. */
   | { readonly type: "retireKey"; readonly keyId: number }
-  /** The server's configuration; once per session, before the first `installKey`. */
+  /** The server's configuration; with `pull`, once per session, before the first `installKey`. */
   | { readonly type: "pushed"; readonly options: Pushed }
   /** What holds from now on, after a PUSH_UPDATE. */
   | { readonly type: "pushUpdated"; readonly options: Pushed }

@@ -144,6 +144,19 @@ test("without pull the keys follow the key exchange, with the cipher of the serv
   expect(pair.server.messages).toEqual([])
 })
 
+test("without pull the two sides settle cipher, peer id and exporter by what they say in the key exchange", () => {
+  const server = {
+    peerInfo: "IV_PROTO=42\nIV_CIPHERS=CHACHA20-POLY1305:AES-256-GCM\n",
+    ...({ cipher: "CHACHA20-POLY1305", derivation: "tls-ekm", peerId: "exported", unasked: false } as const),
+  }
+  const pair = new Pair({ client: { pull: false }, server }).connect()
+  expect(pair.agree(0)).toBe(true)
+  expect(pair.server.introductions[0]!.peerInfo).toContain("IV_PROTO=42\n")
+  pair.client.session.renegotiate(pair.now)
+  pair.network.pass(10_000)
+  expect(pair.client.keys.get(1)!.peerId).toBe(pair.client.keys.get(0)!.peerId)
+})
+
 interface Sent extends ControlPacket {
   readonly client: boolean
   readonly size: number

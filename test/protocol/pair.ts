@@ -38,10 +38,12 @@ export class ClientEndpoint implements Endpoint {
   readonly keys = new Map<number, DataKey>()
   sending: number | undefined
   closed: CloseReason | undefined
+  readonly #pulls: boolean
   #packets: Array<Uint8Array> = []
 
-  constructor(session: Session) {
+  constructor(session: Session, pulls: boolean) {
     this.session = session
+    this.#pulls = pulls
   }
 
   receive(now: number, packet: Uint8Array): void {
@@ -81,7 +83,7 @@ export class ClientEndpoint implements Endpoint {
     switch (output.type) {
       case "installKey":
         if (this.keys.has(output.key.keyId)) throw new Error(`key ${output.key.keyId} installed twice`)
-        if (this.of("pushed").length !== 1) throw new Error("a key before the server's configuration")
+        if (this.#pulls && this.of("pushed").length !== 1) throw new Error("a key before the server's configuration")
         this.keys.set(output.key.keyId, output.key)
         return
       case "useKey":
@@ -112,6 +114,7 @@ export class Pair {
     const tls = tlsContext(options)
     this.client = new ClientEndpoint(
       new Session({ ...sessionDefaults, wrapping, random, tls: tls.client, login: anna(), ...options.client }),
+      options.client?.pull !== false,
     )
     this.server = new ScriptedServer({
       ...serverDefaults,

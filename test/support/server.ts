@@ -35,7 +35,10 @@ export interface ServerOptions {
   readonly auth: DigestName
   readonly cipher: DataCipher
   readonly derivation: "tls-ekm" | "prf"
-  readonly peerId: number | undefined
+  /** "exported": point to point, from the first TLS connection. */
+  readonly peerId: number | "exported" | undefined
+  /** Its own, which only a peer without clients sends. */
+  readonly peerInfo?: string
   /** Whole messages: PUSH_REPLY in its parts, or AUTH_FAILED. */
   readonly push: ReadonlyArray<string>
   /** Push without being asked, as 2.5 and later do. */
@@ -267,7 +270,8 @@ class ServerKeyState {
   }
 
   dataKey(clientSessionId: Uint8Array, serverSessionId: Uint8Array): DataKey {
-    const { crypto, derivation, cipher, peerId, epoch = false, compression } = this.#options
+    const { crypto, derivation, cipher, epoch = false, compression } = this.#options
+    const peerId = this.#options.peerId === "exported" ? this.#exportedPeerId() : this.#options.peerId
     const client = this.#clientSource!
     const server = this.#source!
     const block =
@@ -276,6 +280,11 @@ class ServerKeyState {
         : prfKeyBlock(crypto, { client, server, clientSessionId, serverSessionId })
     const digest = isCbc(cipher) ? this.#options.auth : undefined
     return sliceKeyBlock(block, { keyId: this.keyId, cipher, peerId, digest, epoch, compression })!
+  }
+
+  #exportedPeerId(): number {
+    const bytes = this.#tls!.exportKey("EXPORTER-OpenVPN-p2p-peerid", 3)
+    return (bytes[0]! << 16) | (bytes[1]! << 8) | bytes[2]!
   }
 
   flush(now: number): void {
@@ -318,7 +327,7 @@ class ServerKeyState {
       options: this.#options.optionsString,
       username: "",
       password: "",
-      peerInfo: "",
+      peerInfo: this.#options.peerInfo ?? "",
     }
     this.#tls!.write(Result.getOrThrow(buildKeyMethod2(answer)))
     if (this.keyId >= (this.#options.hangUpAfterExchange ?? Number.POSITIVE_INFINITY)) this.#tls!.close()
