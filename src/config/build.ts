@@ -194,6 +194,13 @@ const checkPings = (settings: Settings, report: Diagnostics): void => {
       "a usual pair is: keepalive 10 60",
     )
   }
+  for (const name of ["ping", "ping-restart", "ping-exit"] as const) {
+    const other = settings.last(name)
+    // 0 is what holds without it, so that OpenVPN takes no offence.
+    if (keepalive === undefined || other === undefined || other.values[0] === 0) continue
+    const message = `"keepalive" and "${name}" (line ${other.line}) cannot both be given`
+    report.error(keepalive, message, "remove one of them")
+  }
   const restart = settings.last("ping-restart")
   const exit = settings.last("ping-exit")
   if (restart === undefined || exit === undefined) return

@@ -59,6 +59,11 @@ export const refusedHere = [
     because: "it is there for unknown directives; OpenVPN passes over the faulty line",
   },
   {
+    id: "outside",
+    what: "directives that exclude each other, below the `<connection>` blocks and so without effect in them",
+    because: "they cannot both be meant",
+  },
+  {
     id: "lines",
     what: "more than 15 words after a name, and a backslash at the end of a line",
     because: "OpenVPN drops the further words, and takes the end of the line for a part of the word",

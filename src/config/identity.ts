@@ -51,7 +51,16 @@ export const requireProof = (settings: Settings, report: Diagnostics): void => {
   const withoutCertificate = settings
     .all("setenv")
     .some(({ values: [name, value] }) => name === "CLIENT_CERT" && value === "0")
-  const proofs = ["cert", "key", "auth-user-pass", "pkcs12"] as const
+  // The last three are refused, which is said at their line.
+  const proofs = [
+    "cert",
+    "key",
+    "auth-user-pass",
+    "pkcs12",
+    "pkcs11-id",
+    "pkcs11-id-management",
+    "cryptoapicert",
+  ] as const
   if (withoutCertificate || proofs.some((name) => settings.mentions(name))) return
   report.error(
     Diagnostics.wholeFile,

@@ -45,9 +45,9 @@ export const keepaliveOptions = (settings: Settings): KeepaliveOptions => {
   const receive = settings.lastOf("ping-restart", "ping-exit")
   const inactive = settings.last("inactive")?.values
   return {
-    ping: settings.last("ping")?.values[0] ?? keepalive?.[0],
-    pingRestart: receive?.name === "ping-restart" ? receive.values[0] : keepalive?.[1],
-    pingExit: receive?.name === "ping-exit" ? receive.values[0] : undefined,
+    ping: keepalive?.[0] ?? settings.last("ping")?.values[0],
+    pingRestart: keepalive?.[1] ?? (receive?.name === "ping-restart" ? receive.values[0] : undefined),
+    pingExit: keepalive === undefined && receive?.name === "ping-exit" ? receive.values[0] : undefined,
     inactive: inactive && { seconds: inactive[0], bytes: inactive[1] ?? 0 },
     sessionTimeout: settings.last("session-timeout")?.values[0],
   }

@@ -46,6 +46,11 @@ const statement = (random: Random): ReadonlyArray<string> => {
   if (kind === 0) return [pick(random, oddLines)]
   if (kind === 1)
     return ["<connection>", "remote b.example 443 tcp", written(random, pick(random, inConnection)), "</connection>"]
+  if (kind === 2) {
+    const name = pick(random, withConflicts)
+    const other = pick(random, rowOf(name).conflicts ?? []) as DirectiveName
+    return [written(random, name), written(random, other)]
+  }
   const name = pick(random, names)
   const row = rowOf(name)
   if ((row.content !== undefined || row.block) && random(2) === 0) return block(random, name, row)
@@ -257,3 +262,4 @@ const notForTheOracle: ReadonlySet<string> = new Set([
 
 const names = (Object.keys(directives) as Array<DirectiveName>).filter((name) => !notForTheOracle.has(name))
 const inConnection = names.filter((name) => rowOf(name).connection || name === "verb")
+const withConflicts = names.filter((name) => rowOf(name).conflicts !== undefined)

@@ -53,20 +53,21 @@ const differenceOf = (text: string, verdict: Verdict): DifferenceId | "unexplain
 const whyRefused = (text: string, { message, line }: Diagnostic): DifferenceId | undefined => {
   const source = text.split("\n")[line - 1] ?? ""
   const found = refusals.find(([, pattern]) => pattern.test(message))?.[0]
+  if (text.includes("<connection>") && /cannot both be given/.test(message)) return "outside"
   return found ?? (source.includes("setenv opt ") && /incomplete|unexpected/.test(message) ? "setenv-opt" : undefined)
 }
 
 /** By the wording of our messages. */
 const refusals: ReadonlyArray<readonly [DifferenceId, RegExp]> = [
-  ["numbers", /expected a whole number|the minimum \d+ is more/],
-  ["addresses", /expected (a host name|an IP|a netmask)/],
+  ["numbers", /\bexpected a whole number|the minimum \d+ is more/],
+  ["addresses", /\bexpected (a host name|an IP|a netmask)/],
   ["servers", /no server is given|block has one|no server has the transport|a protocol that connects/],
   ["push-only", /only for a server to push/],
   ["refused", /is refused:/],
   ["devices", /device/],
   ["ciphers", /cipher|digest/],
   ["lines", /more than \d+ words|a backslash may/],
-  ["words", /expected (one of|"|a word|hex digits|names separated|a SHA-256|a fingerprint)/],
+  ["words", /\bexpected (one of|"|a word|hex digits|names separated|a SHA-256|a fingerprint)/],
   ["content", /there is no |cannot read|in "|not base64|not complete|not a PKCS#12|not hex|is missing|has no block/],
 ]
 
@@ -110,6 +111,7 @@ const examples: Readonly<Record<DifferenceId, string>> = {
   ciphers: "data-ciphers none",
   servers: "proto tcp-server",
   "setenv-opt": "setenv opt hand-window",
+  outside: "<connection>\nremote b.example\n</connection>\nsocks-proxy a\nhttp-proxy b 80",
   lines: "verb 3\\",
   "no-effect": "shaper 200\nmanagement-hold",
   elsewhere: "block-outside-dns\nkeysize 256",

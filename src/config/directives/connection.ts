@@ -134,7 +134,6 @@ export const connection = {
   }),
   keepalive: honoured({
     takes: takes([integer("interval", 1, 2147483647), integer("timeout", 1, 2147483647)]),
-    conflicts: ["ping", "ping-restart", "ping-exit"],
     doc: "Short for `ping` interval and `ping-restart` timeout; the timeout is at least twice the interval.",
   }),
   ping: honoured({
