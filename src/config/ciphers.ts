@@ -1,16 +1,16 @@
 /** Names of data-channel ciphers and digests, as OpenVPN 2.6 with OpenSSL knows them. Case does not matter. */
 import type { CbcCipher, DataCipher, DigestName } from "./profile.ts"
 
-/** Every cipher that the format can name; `pending`: not supported by the data channel yet. */
-const dataCiphers: Readonly<Record<DataCipher, { readonly pending: boolean }>> = {
-  "AES-256-GCM": { pending: false },
-  "AES-192-GCM": { pending: false },
-  "AES-128-GCM": { pending: false },
-  "CHACHA20-POLY1305": { pending: false },
-  "AES-256-CBC": { pending: false },
-  "AES-192-CBC": { pending: false },
-  "AES-128-CBC": { pending: false },
-}
+/** Every cipher of the data channel. */
+const dataCiphers: ReadonlyArray<DataCipher> = [
+  "AES-256-GCM",
+  "AES-192-GCM",
+  "AES-128-GCM",
+  "CHACHA20-POLY1305",
+  "AES-256-CBC",
+  "AES-192-CBC",
+  "AES-128-CBC",
+]
 
 export const defaultDataCiphers = [
   "AES-256-GCM",
@@ -26,27 +26,23 @@ export type CipherEntry =
   | { readonly tag: "unknown"; readonly name: string; readonly optional: boolean }
 
 /** The entries of a colon-separated list, `DEFAULT` expanded. */
-export const cipherEntries = (list: string, acceptsPending: boolean): ReadonlyArray<CipherEntry> =>
+export const cipherEntries = (list: string): ReadonlyArray<CipherEntry> =>
   list.split(":").flatMap((word): ReadonlyArray<CipherEntry> => {
     const optional = word.startsWith("?")
     const name = (optional ? word.slice(1) : word).toUpperCase()
     if (name === "DEFAULT") return defaultDataCiphers.map((cipher) => ({ tag: "offered", cipher }))
-    const cipher = dataCipher(name, acceptsPending)
+    const cipher = dataCipher(name)
     if (cipher !== undefined) return [{ tag: "offered", cipher }]
     return [isKnown(name) ? { tag: "unsupported", name } : { tag: "unknown", name, optional }]
   })
 
-export const dataCipher = (name: string, acceptsPending: boolean): DataCipher | undefined => {
-  const upper = name.toUpperCase()
-  return isDataCipher(upper) && (acceptsPending || !dataCiphers[upper].pending) ? upper : undefined
-}
+export const dataCipher = (name: string): DataCipher | undefined =>
+  dataCiphers.find((cipher) => cipher === name.toUpperCase())
 
 export const cbcCipher = (name: string): CbcCipher | undefined => {
-  const upper = name.toUpperCase()
-  return isDataCipher(upper) && isCbc(upper) ? upper : undefined
+  const cipher = dataCipher(name)
+  return cipher !== undefined && isCbc(cipher) ? cipher : undefined
 }
-
-const isDataCipher = (name: string): name is DataCipher => Object.hasOwn(dataCiphers, name)
 
 const isCbc = (cipher: DataCipher): cipher is CbcCipher => cipher.endsWith("-CBC")
 

@@ -45,7 +45,7 @@ export const authOf = (settings: Settings, report: Diagnostics): DigestName => {
 export const dataCiphersOf = (settings: Settings, report: Diagnostics): ReadonlyArray<DataCipher> => {
   const setting = settings.last("data-ciphers")
   const ciphers = new Set<DataCipher>()
-  for (const entry of cipherEntries(settings.values("data-ciphers")[0], report.acceptsPending)) {
+  for (const entry of cipherEntries(settings.values("data-ciphers")[0])) {
     if (entry.tag === "offered") ciphers.add(entry.cipher)
     else if (setting === undefined) continue
     else if (entry.tag === "unsupported")
@@ -84,7 +84,7 @@ export const fallbackOf = (settings: Settings, report: Diagnostics): DataCipher 
   const setting = settings.last("data-ciphers-fallback")
   if (setting === undefined) return undefined
   const [name] = setting.values
-  const cipher = dataCipher(name, report.acceptsPending)
+  const cipher = dataCipher(name)
   if (cipher === undefined) {
     report.warning(
       setting,

@@ -4,7 +4,7 @@ import { Drop } from "../../src/dataplane/drop.ts"
 import { ReplayWindow } from "../../src/dataplane/replay.ts"
 import { Arena } from "../../src/linux/index.ts"
 import { Aead, type AeadCipher } from "../../src/openssl/aead.ts"
-import { PING_MAGIC } from "../../src/protocol/datachannel.ts"
+import { cipherKeyLength, PING_MAGIC } from "../../src/protocol/datachannel.ts"
 
 type Cipher = AeadCipher
 
@@ -21,6 +21,11 @@ const vectors: ReadonlyArray<{ cipher: Cipher; peerId: number | undefined; packe
     packet: "300000000121555309ee48f8dad080917adf916bbee1d3004e0fa812021253797dec29cf6b",
   },
   {
+    cipher: "AES-192-GCM",
+    peerId: 0,
+    packet: "4800000000000001e9813c354321f6e0ce7094d106ce68c9c66ec192b80e04b64f076c72097e9d84",
+  },
+  {
     cipher: "AES-128-GCM",
     peerId: 0,
     packet: "4800000000000001ef0a9f174e4dd130c6f00ab6ff13ea57f81b8714b8cd8e5b853004a780a8bde5",
@@ -34,7 +39,7 @@ const vectors: ReadonlyArray<{ cipher: Cipher; peerId: number | undefined; packe
 
 const keyBlock = Uint8Array.from({ length: 256 }, (_, i) => i)
 const direction = (cipher: Cipher) => ({
-  cipherKey: keyBlock.slice(0, cipher === "AES-128-GCM" ? 16 : 32),
+  cipherKey: keyBlock.slice(0, cipherKeyLength[cipher]),
   implicitIv: keyBlock.slice(64, 72),
 })
 const arena = new Arena(1024 * 1024)
@@ -128,4 +133,19 @@ test("freeing a key wipes its nonce", () => {
   expect(nonce.bytes.slice(4)).toEqual(key.implicitIv)
   sealing.free()
   expect(nonce.bytes.every((byte) => byte === 0)).toBe(true)
+})
+
+test("a packet is OpenVPN 3's own (facts H.2)", () => {
+  const letters = new TextEncoder().encode("abcdefgh01234567ABCDEFGHjkuchenl")
+  const block = Uint8Array.from({ length: 256 }, (_, index) => letters[index % 32]! ^ index)
+  const key = { cipherKey: block.slice(0, 32), implicitIv: block.slice(64, 72) }
+  const memory = arena.allocate(128)
+  const sealing = new Sealer(Aead.create("AES-256-GCM", key.cipherKey, "seal"), arena.allocate(12), key, 0, 0)
+  Object.assign(sealing, { head: 0x07000017 })
+  const text = new TextEncoder().encode("The quick little fox jumps over the bureaucratic hurdles")
+  memory.bytes.set(text, 24)
+  expect(sealing.seal(memory, 0, text.length)).toBe(80)
+  expect(memory.bytes.slice(0, 80).toHex()).toBe(
+    "07000017000000011fdd908f0e9dc25e79d832020d58e73f2262f977d6bb2118fa0ea82e6b1706d949aefcb5efcbbacd5c09a9ab45f4d391d3f68794cb0b82c3d33389b61622b3281598e2ff6d5cc38b",
+  )
 })
