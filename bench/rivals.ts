@@ -1,4 +1,5 @@
 /** The two that are compared: as clients of a real OpenVPN server, and at both ends of a tunnel of their own. */
+import { succeed } from "../test/support/child.ts"
 import { bun, project } from "../test/support/culvert.ts"
 import { type Lab, type Namespace, outer } from "../test/support/lab.ts"
 import { clientConfiguration, OpenVpnServer, type ServerOptions, tunnel } from "../test/support/openvpn.ts"
@@ -19,12 +20,27 @@ export interface Running extends AsyncDisposable {
   readonly commandTimes?: () => Promise<ReadonlyArray<number>>
 }
 
+/** Bundles the program into `directory`, as the image has it; the path of its main file. */
+export async function bundle(directory: string): Promise<string> {
+  const entries = ["src/main.ts", "src/dataplane/worker.ts"]
+  const options = [
+    "--target=bun",
+    "--minify-syntax",
+    "--minify-whitespace",
+    "--outdir",
+    directory,
+    "--entry-naming",
+    "[name].[ext]",
+  ]
+  await succeed([bun, "build", ...entries, ...options], { cwd: project })
+  return `${directory}/main.js`
+}
+
 /** A client of the server that runs in the lab; returns at once, `ready` waits until it says that it carries packets. */
-export function startClient(lab: Lab, rival: Rival, server: ServerOptions, wrap: Wrapper) {
+export function startClient(lab: Lab, rival: Rival, server: ServerOptions, wrap: Wrapper, program = "src/main.ts") {
   serial += 1
   const file = lab.write(`${rival}-${serial}.ovpn`, clientConfiguration(lab, server))
-  const command =
-    rival === "openvpn" ? ["openvpn", "--config", file] : [bun, `${project}/src/main.ts`, "start", "--config", file]
+  const command = rival === "openvpn" ? ["openvpn", "--config", file] : [bun, program, "start", "--config", file]
   const child = lab.client.start(rival, wrap(command), {
     cwd: project,
     environment: { CULVERT_LOG_FORMAT: "json", CULVERT_HTTP: "off", CULVERT_KILL_SWITCH: "off" },

@@ -3,8 +3,8 @@
  * and writes `bench/report.md` and `bench/throughput.svg`. `--short` takes a minute and writes nothing; `--root` runs the
  * programs in another userland, such as one that `debootstrap trixie DIRECTORY` made with openvpn and openssl in it.
  */
-import { readFileSync, writeFileSync } from "node:fs"
-import { cpus, release, totalmem } from "node:os"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpus, release, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { finish, succeed } from "../test/support/child.ts"
@@ -12,7 +12,7 @@ import { bun, project } from "../test/support/culvert.ts"
 import { sweep } from "../test/support/lab.ts"
 import type { Micro } from "./micro.ts"
 import { type Facts, markdown, microTable, svg, table } from "./report.ts"
-import type { Wrapper } from "./rivals.ts"
+import { bundle, type Wrapper } from "./rivals.ts"
 import { againstServer, atBothEnds, type Plan, Results } from "./tunnels.ts"
 
 const { values: options } = parseArgs({
@@ -26,9 +26,12 @@ const wrap = userland(options.root)
 const only = new Set(options.only.split(","))
 const load = readFileSync("/proc/loadavg", "utf8").split(" ").slice(0, 3).join(" ")
 const begin = performance.now()
+const directory = mkdtempSync(join(tmpdir(), `cv${process.pid}-`))
+process.on("exit", () => rmSync(directory, { recursive: true }))
 const plan: Plan = {
   ...(options.short ? { rounds: 1, seconds: 1, pings: 50 } : { rounds: 3, seconds: 4, pings: 300 }),
   wrap,
+  program: await bundle(directory),
   say: (text) => console.error(`${((performance.now() - begin) / 1000).toFixed(0).padStart(4)} s  ${text}`),
 }
 

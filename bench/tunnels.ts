@@ -12,6 +12,8 @@ export interface Plan {
   readonly seconds: number
   readonly pings: number
   readonly wrap: Wrapper
+  /** Culvert's main file. */
+  readonly program: string
   readonly say: (text: string) => void
 }
 
@@ -69,7 +71,7 @@ async function oneClient(lab: Lab, rival: Rival, server: ServerOptions, plan: Pl
   const transport = server.transport ?? "udp"
   const first = transport === "udp" ? firstAnswer(lab) : undefined
   const begin = performance.timeOrigin + performance.now()
-  await using client = startClient(lab, rival, server, plan.wrap)
+  await using client = startClient(lab, rival, server, plan.wrap, plan.program)
   await client.ready()
   if (first !== undefined) record.add("d", "start to first answer", "ms", rival, (await first.at) - begin)
   first?.stop()
