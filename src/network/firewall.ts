@@ -102,9 +102,10 @@ const outputRules = (firewall: Firewall): ReadonlyArray<string> => {
       "IPv6 neighbour discovery",
     ),
     // Not "established" alone: that would let go on what the application itself had opened before.
-    // What came in through the tunnel is answered through the tunnel or not at all, also when its device is gone.
+    // Marked, because "reply" alone would also be the answer to a tunnel connection whose device is gone, and the ICMP error about
+    // a caught query whose source address went with the device.
     rule(
-      `ct direction reply ct state established,related ct mark != ${tunnelMark}`,
+      `ct direction reply ct state established,related ct mark ${outsideMark}`,
       "accept",
       "answers to connections that came from outside",
     ),
@@ -148,7 +149,6 @@ const outputRules = (firewall: Firewall): ReadonlyArray<string> => {
 
 const inputRules = ({ tunnel, inbound, earlierUdpPorts }: Firewall): ReadonlyArray<string> => [
   `iifname "lo" accept`,
-  ...(tunnel === undefined ? [] : [`iifname "${tunnel.device}" ct mark set ${tunnelMark}`]),
   "ct state established,related accept",
   ...(tunnel === undefined
     ? []
@@ -176,6 +176,7 @@ const inputRules = ({ tunnel, inbound, earlierUdpPorts }: Firewall): ReadonlyArr
   ...(earlierUdpPorts.length === 0
     ? []
     : [rule(`ct state new udp dport @${earlierSet}`, "drop", "UDP sockets that were there before the kill switch")]),
+  `ct state new ct mark set ${outsideMark}`,
 ]
 
 const forwardRules = ({ tunnel }: Firewall): ReadonlyArray<string> =>
@@ -222,7 +223,7 @@ const inboundMatch = (open: Inbound): string => {
 const inboundText = (open: Inbound): string =>
   "port" in open ? `${open.protocol} port ${open.port}` : open.protocol === "all" ? "everything" : "ICMP"
 
-/** On connections that came in through the tunnel, in this network namespace only. */
-const tunnelMark = "0xc417"
+/** On connections that came in from the pod's own network. */
+const outsideMark = "0xc417"
 
 const portRange = `${forwarderPorts.first}-${forwarderPorts.last}`

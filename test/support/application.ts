@@ -113,6 +113,19 @@ function send(): void {
       setTimeout(() => fresh.destroy(), 10 * interval)
     }, interval)
 
+    // A resolver that keeps its sockets: those made while the tunnel was up have its address, and go on when it is gone.
+    const sockets: Array<ReturnType<typeof createSocket>> = []
+    setInterval(() => {
+      const socket = createSocket(family === "4" ? "udp4" : "udp6")
+      socket.on("error", () => {})
+      socket.connect(53, address, () => sockets.push(socket))
+      if (sockets.length > 10) sockets.shift()?.close()
+    }, 20 * interval)
+    setInterval(() => {
+      count(tried, `kept${family}`)
+      for (const socket of sockets) socket.send("name.example", () => {})
+    }, interval)
+
     const resolver = new Resolver({ timeout: 200, tries: 1 })
     resolver.setServers([family === "4" ? address : `[${address}]:53`])
     setInterval(() => {
