@@ -20,6 +20,8 @@ export class Dns extends Context.Service<
   {
     /** While the scope is open names go to the tunnel's servers; after it they are refused at once. */
     readonly tunnel: (names: TunnelNames, search: ReadonlyArray<string>) => Effect.Effect<void, never, Scope.Scope>
+    /** Other VPN servers than at the start have to be found from now on. */
+    readonly useServers: (servers: ReadonlyArray<string>) => Effect.Effect<void>
     /** False: DNS is left alone. */
     readonly forwards: boolean
     /** Asked through the tunnel when the server names nobody. */
@@ -39,7 +41,8 @@ export class Dns extends Context.Service<
     yield* status.update({ dnsQueries: queries })
     const plainAsk = yield* makeAsk
     const ask = counted(plainAsk, queries)
-    const forwarder = new Forwarder(podNames(resolvConf, pod.settings.clusterDomains, servers), ask)
+    const names = (servers: ReadonlyArray<string>) => podNames(resolvConf, pod.settings.clusterDomains, servers)
+    const forwarder = new Forwarder(names(servers), ask)
     const port = mode === "redirect" ? forwarderPort : 53
     yield* listen(forwarder, "127.0.0.1", port).pipe(Effect.mapError((error) => cannotListen(port, error)))
     // A pod without IPv6 has no such address, and no queries over it.
@@ -48,6 +51,10 @@ export class Dns extends Context.Service<
     return Dns.of({
       forwards: true,
       fallback: pod.settings.dns,
+      useServers: (others) =>
+        Effect.sync(() => {
+          forwarder.pod = names(others)
+        }),
       tunnel: Effect.fnUntraced(function* (names, search) {
         yield* Effect.acquireRelease(
           Effect.sync(() => {
@@ -66,7 +73,12 @@ export class Dns extends Context.Service<
     })
   })
 
-  static readonly none = Dns.of({ forwards: false, fallback: [], tunnel: () => Effect.void })
+  static readonly none = Dns.of({
+    forwards: false,
+    fallback: [],
+    useServers: () => Effect.void,
+    tunnel: () => Effect.void,
+  })
 }
 
 /** Never ends. One lost datagram does not take a pod out of its Service: servers that answered may fail twice. */

@@ -34,10 +34,12 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
     if (device.managed) yield* keepBeside
     yield* killSwitch.tunnel({ device: device.name, addresses: [] }).pipe(Effect.mapError(refused))
     const control = yield* Control
+    const dns = yield* Dns
     let { profile } = configuration
     const replace = (next: Profile) =>
       Effect.gen(function* () {
         profile = next
+        yield* dns.useServers(serversOf(next))
         // Whoever paused the tunnel says when it goes on.
         if ((yield* status.get).phase !== "paused") yield* control.ask("reconnect")
       })
@@ -56,6 +58,8 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
       ),
     )
   }).pipe(Effect.provide(layer(configuration.profile, pod)))
+
+const serversOf = (profile: Profile) => profile.remotes.map((remote) => firstHop(remote).host)
 
 const keepUp = (profile: Profile) => retry(profile, (remote, address) => connection(profile, remote, address))
 
@@ -76,15 +80,7 @@ const layer = (profile: Profile, pod: Pod) =>
     Layer.provide(Ip.layer),
     Layer.provideMerge(TunDevice.layer(profile.device.name)),
     Layer.provideMerge(Resolver.layer),
-    Layer.provideMerge(
-      Layer.effect(
-        Dns,
-        Dns.start(
-          pod,
-          profile.remotes.map((remote) => firstHop(remote).host),
-        ),
-      ),
-    ),
+    Layer.provideMerge(Layer.effect(Dns, Dns.start(pod, serversOf(profile)))),
     Layer.provideMerge(Layer.effect(KillSwitch, raise(pod)).pipe(Layer.provide(Nft.layer))),
   )
 

@@ -40,7 +40,7 @@ export type Route =
 /** `tunnel` undefined: there is none now. */
 export const routeName = (name: string, pod: PodNames, tunnel: TunnelNames | undefined): Route => {
   const wanted = canonical(name)
-  if (pod.bootstrap.has(wanted)) return { type: "pod", servers: pod.resolvers }
+  if (pod.bootstrap.has(wanted.replace(randomPrefix, ""))) return { type: "pod", servers: pod.resolvers }
   const inPod = longest(wanted, pod.domains)
   const best = (tunnel ?? [])
     .map(({ servers, domains }) => ({ servers, length: domains.length === 0 ? 0 : longest(wanted, domains) }))
@@ -53,6 +53,9 @@ export const routeName = (name: string, pod: PodNames, tunnel: TunnelNames | und
   if (best !== undefined) return { type: "tunnel", servers: best.servers }
   return { type: "refused", reason: tunnel === undefined ? "tunnelDown" : "noServer" }
 }
+
+/** What `remote-random-hostname` puts before a server's name. */
+const randomPrefix = /^[0-9a-f]{12}\./
 
 export const podNames = (
   resolvConf: ResolvConf,

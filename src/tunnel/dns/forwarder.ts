@@ -21,14 +21,15 @@ import {
 import type { Ask } from "./upstream.ts"
 
 export class Forwarder {
-  readonly #pod: PodNames
+  /** Whose names are asked for beside the tunnel. */
+  pod: PodNames
   readonly #ask: Ask
   readonly #cache = new Cache()
   #tunnel: TunnelNames | undefined
   #asking = 0
 
   constructor(pod: PodNames, ask: Ask) {
-    this.#pod = pod
+    this.pod = pod
     this.#ask = ask
   }
 
@@ -45,7 +46,7 @@ export class Forwarder {
       if (bytes.length < 12 || (bytes[2]! & 0x80) !== 0) return undefined
       const query = parseQuery(bytes)
       if (query === undefined) return failure(bytes, undefined, "FORMERR")
-      const route = routeName(query.name, this.#pod, this.#tunnel)
+      const route = routeName(query.name, this.pod, this.#tunnel)
       if (route.type === "refused") return failure(bytes, query, route.reason === "tunnelDown" ? "SERVFAIL" : "REFUSED")
       const fit = (answer: Uint8Array) => (tcp ? answer : fitting(answer, query))
       const known = this.#cache.get(query, yield* Clock.currentTimeMillis)

@@ -64,6 +64,18 @@ it.effect("without a tunnel: the cluster answers, the VPN server is found, all e
   }),
 )
 
+it.effect("another VPN server is found after a reload, also with the prefix of remote-random-hostname", () =>
+  Effect.gen(function* () {
+    const { forwarder } = world({ "10.96.0.10": "10.244.0.9" })
+    expect(said(yield* forwarder.handle(query("other.example"), false))).toBe("SERVFAIL")
+    forwarder.pod = podNames({ nameservers: ["10.96.0.10"], search: [], options: [] }, [], ["other.example"])
+    expect(said(yield* forwarder.handle(query("other.example"), false))).toBe("10.244.0.9")
+    expect(said(yield* forwarder.handle(query("0123456789ab.other.example"), false))).toBe("10.244.0.9")
+    expect(said(yield* forwarder.handle(query("data.other.example"), false))).toBe("SERVFAIL")
+    expect(said(yield* forwarder.handle(query("vpn.example"), false))).toBe("SERVFAIL")
+  }),
+)
+
 it.effect("with a tunnel its servers answer, and the second question is answered from memory with its own id", () =>
   Effect.gen(function* () {
     const { asked, forwarder } = world({ "10.8.0.1": "192.0.2.1" })
