@@ -99,6 +99,9 @@ export class DataPlane extends Context.Service<
           const onCrash = (message: string) => {
             worker = undefined
             running = Deferred.makeUnsafe()
+            // Nobody answers these any more; whoever waits is about to close a link that is gone.
+            for (const waiting of barriers.values()) Deferred.doneUnsafe(waiting, Exit.void)
+            barriers.clear()
             for (const [number, queue] of links) {
               Queue.offerUnsafe(queue, {
                 type: "transportFailed",
@@ -127,6 +130,7 @@ export class DataPlane extends Context.Service<
         )
         yield* Queue.take(notes).pipe(Effect.flatMap(tellOffload), Effect.forever, Effect.forkScoped)
         const flush = Effect.gen(function* () {
+          if (worker === undefined) return
           const number = ++barrier
           const waiting = yield* Deferred.make<void>()
           barriers.set(number, waiting)
