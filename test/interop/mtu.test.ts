@@ -28,24 +28,22 @@ for (const mtu of [1280, 9000]) {
   describe(`an outer link of ${mtu} bytes`, () => {
     const bench = useBench({ mtu })
 
-    for (const family of mtu === 1280 ? (["ipv4", "ipv6"] as const) : (["ipv4"] as const)) {
-      testCulvert(`over ${family}: bulk data each way without a fragment`, async () => {
-        const { lab } = bench
-        const options: ServerOptions = { family }
-        await using _server = await bench.serve(options)
-        await using client = bench.connect(options)
-        await client.ready()
-        expect((await client.status()).mtu).toBe(mtu === 1280 ? 1280 : 1500)
-        const before = (await fragments(lab.client)) + (await fragments(lab.server))
-        for (const address of [tunnel.ipv4, tunnel.ipv6]) {
-          for (const way of [[], ["-R"]]) {
-            const { bitsPerSecond } = await iperf3(lab, address, seconds, way)
-            expect(bitsPerSecond).toBeGreaterThan(0)
-          }
+    testCulvert("bulk data each way without a fragment", async () => {
+      const { lab } = bench
+      const options: ServerOptions = {}
+      await using _server = await bench.serve(options)
+      await using client = bench.connect(options)
+      await client.ready()
+      expect((await client.status()).mtu).toBe(mtu === 1280 ? 1280 : 1500)
+      const before = (await fragments(lab.client)) + (await fragments(lab.server))
+      for (const address of [tunnel.ipv4, tunnel.ipv6]) {
+        for (const way of [[], ["-R"]]) {
+          const { bitsPerSecond } = await iperf3(lab, address, seconds, way)
+          expect(bitsPerSecond).toBeGreaterThan(0)
         }
-        expect((await fragments(lab.client)) + (await fragments(lab.server))).toBe(before)
-      })
-    }
+      }
+      expect((await fragments(lab.client)) + (await fragments(lab.server))).toBe(before)
+    })
   })
 }
 

@@ -33,7 +33,7 @@ async function main([server = "", name = "", transport = "udp"]: ReadonlyArray<s
   const query = encode({ type: "query", id: 7, flags: 0x0100, questions: [{ name, type: "A", class: "IN" }] })
   const answer = await Promise.race([
     transport === "udp" ? overUdp(server, query) : overTcp(server, query),
-    Bun.sleep(3000).then(() => undefined),
+    Bun.sleep(2000).then(() => undefined),
   ])
   const packet = answer === undefined ? undefined : (decode(answer) as ReturnType<typeof decode> & Decoded)
   const looked: Looked = {
