@@ -1,0 +1,51 @@
+/** The way to the server changes or breaks: what the protocol can ride out is ridden out, all else ends in a new connection. */
+import { expect } from "bun:test"
+import { eventually } from "../support/child.ts"
+import { outer } from "../support/lab.ts"
+import { type ServerOptions, tunnel } from "../support/openvpn.ts"
+import { ping } from "../support/traffic.ts"
+import { testCulvert, useBench } from "./bench.ts"
+
+const bench = useBench()
+const answers = async () => (await ping(bench.lab.client, tunnel.ipv4, 1)) ?? true
+
+testCulvert(
+  "the link is gone for a while, and the firewall refuses: traffic goes on over the same connection",
+  async () => {
+    const { client: pod } = bench.lab
+    const options: ServerOptions = { keepalive: [1, 30] }
+    await using _ = await bench.serve(options)
+    await using client = bench.connect(options)
+    await client.ready()
+    await pod.succeed(["ip", "link", "set", "outer", "down"])
+    await expect(answers()).rejects.toThrow()
+    await pod.succeed(["ip", "link", "set", "outer", "up"])
+    await pod.succeed(["ip", "address", "replace", `${outer.client.ipv6}/64`, "dev", "outer", "nodad"])
+    await eventually(15_000, "traffic after the link came back", answers)
+    const chain = "add chain inet refusing out { type filter hook output priority 10; }"
+    await pod.succeed(["nft", `add table inet refusing; ${chain}; add rule inet refusing out udp dport 1194 reject`])
+    await expect(answers()).rejects.toThrow()
+    await pod.succeed(["nft", "delete table inet refusing"])
+    await eventually(15_000, "traffic after the firewall let it through", answers)
+    expect(client.events("connected")).toHaveLength(1)
+    expect(client.events("disconnected")).toHaveLength(0)
+    expect((await client.status()).counters?.transportErrors).toBeGreaterThan(0)
+  },
+)
+
+testCulvert("the pod gets another address: a new connection after the next keepalive failure", async () => {
+  const { client: pod } = bench.lab
+  const options: ServerOptions = { keepalive: [1, 3] }
+  await using _ = await bench.serve(options)
+  await using client = bench.connect(options)
+  await client.ready()
+  const [old, other] = [`${outer.client.ipv4}/24`, "10.90.0.77/24"]
+  await pod.succeed(["ip", "address", "add", other, "dev", "outer"])
+  await pod.succeed(["ip", "address", "del", old, "dev", "outer"])
+  // Deleting the first address of a network takes the others of it along.
+  await pod.succeed(["ip", "address", "replace", other, "dev", "outer"])
+  await client.event("disconnected")
+  await client.event("connected", 20_000, 2)
+  await bench.carriesTraffic()
+  await pod.succeed(["ip", "address", "replace", old, "dev", "outer"])
+})
