@@ -11,10 +11,10 @@ export interface Echo {
   readonly close: () => void
 }
 
-/** Sends one echo request. Failures are `SystemError`s: EACCES when the group is not in `net.ipv4.ping_group_range`. */
-export function ping(address: string): Echo {
+/** Sends one echo request from a local address. Failures are `SystemError`s: EACCES when the group is not in `net.ipv4.ping_group_range`. */
+export function ping(address: string, local: string): Echo {
   const family = address.includes(":") ? 6 : 4
-  const fd = openPingSocket({ address, port: 0, family })
+  const fd = openPingSocket({ address, port: 0, family, local: { address: local } })
   message.bytes.fill(0)
   message.bytes[0] = family === 4 ? ICMP_ECHO : ICMPV6_ECHO_REQUEST
   if (libc.send(fd, message.address, HEADER, 0) < 0) {

@@ -2,7 +2,7 @@
  * `CULVERT_READY_CHECK`: whether something behind the tunnel answers. It decides about readiness alone: a check that fails never
  * ends a connection, because a busy line or a target that is down is no reason to tear a tunnel down.
  */
-import { createConnection } from "node:net"
+import { createConnection, isIP } from "node:net"
 import { Clock, Effect, Schedule } from "effect"
 import { ping, SystemError } from "../linux/index.ts"
 import { Resolver } from "./resolve.ts"
@@ -14,19 +14,24 @@ export type ReadyTarget =
 
 /** Never ends. Asks while the tunnel is connected and keeps `Status.readyCheck`. */
 export const readyCheck = (target: ReadyTarget | undefined) =>
-  target === undefined ? Effect.never : watch(target, (address) => reach(target, address))
+  target === undefined ? Effect.never : watch(target, (address, local) => reach(target, address, local))
 
 /** Apart from `readyCheck` for tests. `reach` fails with the reason. */
 export const watch = Effect.fnUntraced(function* (
   target: ReadyTarget,
-  reach: (address: string) => Effect.Effect<void, string>,
+  reach: (address: string, local: string) => Effect.Effect<void, string>,
 ) {
   const status = yield* StatusRef
   const resolver = yield* Resolver
   const described = target.protocol === "tcp" ? `tcp:${target.host}:${target.port}` : `icmp:${target.host}`
   const once = Effect.gen(function* () {
     const [first] = yield* resolver.resolve(target.host, "any").pipe(Effect.mapError((error) => error.message))
-    yield* reach(first!.address)
+    const { address } = first!
+    // From the tunnel's address: a way beside the tunnel does not carry it.
+    const { addresses } = yield* status.get
+    const local = addresses.map((one) => one.replace(/\/.*/, "")).find((one) => isIP(one) === isIP(address))
+    if (local === undefined) return yield* Effect.fail(`the tunnel has no address of the family of ${address}`)
+    yield* reach(address, local)
   }).pipe(Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.fail(`no answer within ${patience}`) }))
 
   yield* status.update({ readyCheck: { target: described, ok: false, reason: "not tried yet", at: undefined } })
@@ -56,20 +61,20 @@ export const watch = Effect.fnUntraced(function* (
   }
 })
 
-const reach = (target: ReadyTarget, address: string): Effect.Effect<void, string> =>
-  target.protocol === "tcp" ? connect(address, target.port) : echo(address)
+const reach = (target: ReadyTarget, address: string, local: string): Effect.Effect<void, string> =>
+  target.protocol === "tcp" ? connect(address, target.port, local) : echo(address, local)
 
-const connect = (host: string, port: number) =>
+const connect = (host: string, port: number, localAddress: string) =>
   Effect.callback<void, string>((resume) => {
-    const socket = createConnection({ host, port })
+    const socket = createConnection({ host, port, localAddress })
     socket.once("connect", () => resume(Effect.void))
     socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.fail(error.code ?? error.message)))
     return Effect.sync(() => socket.destroy())
   })
 
-const echo = (address: string) =>
+const echo = (address: string, local: string) =>
   Effect.acquireUseRelease(
-    attempt(() => ping(address)),
+    attempt(() => ping(address, local)),
     (echo) =>
       attempt(echo.isAnswered).pipe(
         Effect.repeat({ while: (answered) => !answered, schedule: Schedule.spaced("20 millis") }),

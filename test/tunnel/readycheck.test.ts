@@ -14,9 +14,9 @@ const resolver = Layer.succeed(
 const watched = Effect.gen(function* () {
   const context = yield* Layer.build(Layer.mergeAll(StatusRef.layer, resolver))
   const world = { answers: true, tries: 0 }
-  const reach = (address: string) =>
+  const reach = (address: string, local: string) =>
     Effect.suspend(() => {
-      expect(address).toBe("192.0.2.9")
+      expect([address, local]).toEqual(["192.0.2.9", "10.8.0.6"])
       world.tries++
       return world.answers ? Effect.void : Effect.fail("ECONNREFUSED")
     })
@@ -40,7 +40,10 @@ it.effect("nothing is tried while the tunnel is down, and the check does not hol
 it.effect("holds once the target answers, and not any more after three failures in a row", () =>
   Effect.gen(function* () {
     const { world, status, pass, check } = yield* watched
-    yield* status.update({ phase: "connected" })
+    yield* status.update({ phase: "connected", addresses: ["fd00:8::6/64"] })
+    yield* pass(1)
+    expect(yield* check).toMatchObject({ ok: false, reason: "the tunnel has no address of the family of 192.0.2.9" })
+    yield* status.update({ addresses: ["fd00:8::6/64", "10.8.0.6/24"] })
     yield* pass(1)
     expect(yield* check).toMatchObject({ ok: true, reason: "answers" })
     world.answers = false
