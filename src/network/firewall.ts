@@ -96,10 +96,6 @@ const outputRules = (firewall: Firewall): ReadonlyArray<string> => {
           rule("ct status dnat ip6 daddr ::1", "accept", "DNS queries over IPv6, to the forwarder in the pod"),
         ]),
     ...(tunnel === undefined ? [] : [rule(`oifname "${tunnel.device}"`, "accept", `into the tunnel ${tunnel.device}`)]),
-    // When forwarder and tunnel are gone the kernel refuses a caught query towards an address that is no longer the pod's.
-    ...(dns.redirectTo === undefined
-      ? []
-      : [rule(`ct mark ${caughtMark}`, "drop", "answers to caught DNS queries stay in the pod")]),
     rule(
       "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255",
       "accept",
@@ -194,11 +190,7 @@ const forwardRules = ({ tunnel }: Firewall): ReadonlyArray<string> =>
 const dnsRules = (port: number): ReadonlyArray<string> =>
   (["udp", "tcp"] as const).flatMap((transport) => [
     `${transport} sport ${portRange} ${transport} dport 53 return`,
-    rule(
-      `${transport} dport 53 ct mark set ${caughtMark}`,
-      `redirect to :${port}`,
-      `${transport} DNS queries to whatever server`,
-    ),
+    rule(`${transport} dport 53`, `redirect to :${port}`, `${transport} DNS queries to whatever server`),
   ])
 
 const chain = (name: string, head: string, rules: ReadonlyArray<string>): ReadonlyArray<string> => [
@@ -233,8 +225,5 @@ const inboundText = (open: Inbound): string =>
 
 /** On connections that came in from the pod's own network. */
 const outsideMark = "0xc417"
-
-/** On DNS queries that were caught. */
-const caughtMark = "0xc418"
 
 const portRange = `${forwarderPorts.first}-${forwarderPorts.last}`

@@ -81,9 +81,9 @@ test("caught queries reach the forwarder, whose own are let go", () => {
   const firewall: Firewall = { ...closed, dns: { ...closed.dns, redirectTo: 5300 } }
   expect(chain(firewall, "dns")).toEqual([
     "udp sport 29110-29173 udp dport 53 return",
-    "udp dport 53 ct mark set 0xc418 redirect to :5300",
+    "udp dport 53 redirect to :5300",
     "tcp sport 29110-29173 tcp dport 53 return",
-    "tcp dport 53 ct mark set 0xc418 redirect to :5300",
+    "tcp dport 53 redirect to :5300",
   ])
   expect(accepted(firewall)).toContain("ct status dnat ip daddr 127.0.0.0/8 accept")
 })
