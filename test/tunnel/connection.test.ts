@@ -200,6 +200,22 @@ it.effect("the server's renegotiation is joined and counted", () =>
   }),
 )
 
+it.effect("a key that the server sends with is sent with at once", () =>
+  Effect.gen(function* () {
+    const peer = server()
+    const plane = new MemoryPlane(() => peer)
+    yield* attempt(plane)
+    yield* elapse("10 seconds")
+    peer.renegotiate(10_000)
+    plane.deliver()
+    yield* elapse("1 second")
+    expect(plane.commands.at(-1)).toBe("installKey 1")
+    plane.emit({ type: "keyUsed", generation: 1, keyId: 1 })
+    yield* elapse("1 millis")
+    expect(plane.commands.at(-1)).toBe("useKey 1")
+  }),
+)
+
 it.effect("nobody answers: the attempt ends after connect-timeout and goes to the next address", () =>
   Effect.gen(function* () {
     const plane = new MemoryPlane(() => undefined)
