@@ -6,18 +6,14 @@ import { chmodSync, existsSync, renameSync, rmSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { finish, succeed } from "../support/child.ts"
 import { project } from "../support/culvert.ts"
+import { installPackages } from "../support/packages.ts"
 
 /** Installs what is missing; says what cannot be had, or nothing when all is there. */
 export async function missingTools(): Promise<string | undefined> {
   const missing = Object.entries(packages).filter(([program]) => Bun.which(program, { PATH: path }) === null)
   if (missing.length === 0) return undefined
   const names = missing.map(([, name]) => name)
-  await finish(["apt-get", "update", "-q"], { deadline: 120_000 })
-  const { code } = await finish(["apt-get", "install", "-q", "-y", "--no-install-recommends", ...names], {
-    environment: { DEBIAN_FRONTEND: "noninteractive" },
-    deadline: 300_000,
-  })
-  return code === 0 ? undefined : `cannot be installed: ${names.join(", ")}`
+  return (await installPackages(...names)) ? undefined : `cannot be installed: ${names.join(", ")}`
 }
 
 export class Image implements AsyncDisposable {

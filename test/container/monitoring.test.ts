@@ -8,7 +8,8 @@ import { type Sources, serve } from "../../src/sidecar/index.ts"
 import { metrics } from "../../src/sidecar/metrics.ts"
 import type { Happened, Status } from "../../src/tunnel/index.ts"
 import { idle } from "../sidecar/world.ts"
-import { Child, eventually, finish } from "../support/child.ts"
+import { Child, eventually } from "../support/child.ts"
+import { installPackages } from "../support/packages.ts"
 
 const monitoring = join(import.meta.dir, "../../k8s/monitoring")
 
@@ -188,14 +189,8 @@ class Prometheus implements AsyncDisposable {
   }
 }
 
-/** Installs it when it is missing; undefined when it cannot be had. The service that the package brings is not started. */
+/** Installs it when it is missing; undefined when it cannot be had. */
 async function findPrometheus(): Promise<string | undefined> {
-  if (Bun.which("prometheus") === null && process.getuid?.() === 0) {
-    await finish(["apt-get", "update", "-q"], { deadline: 120_000 })
-    await finish(["apt-get", "install", "-q", "-y", "--no-install-recommends", "prometheus"], {
-      environment: { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" },
-      deadline: 300_000,
-    })
-  }
+  if (Bun.which("prometheus") === null) await installPackages("prometheus")
   return Bun.which("prometheus") ?? undefined
 }

@@ -2,19 +2,15 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Child, eventually, finish } from "./child.ts"
+import { Child, eventually } from "./child.ts"
+import { installPackages } from "./packages.ts"
 
 /** Installs Chromium when it is missing; undefined when it cannot be had. */
 export async function findChromium(): Promise<string | undefined> {
   const find = () => Bun.which("chromium") ?? Bun.which("chromium-browser") ?? Bun.which("google-chrome")
   const found = find()
   if (found !== null) return found
-  if (process.getuid?.() !== 0) return undefined
-  await finish(["apt-get", "update", "-q"], { deadline: 120_000 })
-  await finish(["apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"], {
-    environment: { DEBIAN_FRONTEND: "noninteractive" },
-    deadline: 300_000,
-  })
+  await installPackages("chromium", "fonts-dejavu-core")
   return find() ?? undefined
 }
 
