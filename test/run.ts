@@ -21,11 +21,11 @@ interface Case {
   readonly outcome: "passed" | "failed" | "skipped"
 }
 
-/** Folders of tests that start real servers: a process for each file, two at a time, as many as the machine has cores. */
+/** Folders of tests that start real servers: a process for each file, three at a time, because they mostly wait. */
 const realFolders = ["test/interop", "test/container"]
 
-/** Files that put the machine under full load, or measure what a busy neighbour would spoil: one after the other. */
-const alone = ["test/interop/rekey.test.ts", "test/interop/hostile.test.ts", "test/interop/leak.test.ts"]
+/** Files that put the machine under full load, or count what a busy neighbour would spoil: one after the other. */
+const alone = ["test/interop/rekey.test.ts"]
 
 let interrupted: NodeJS.Signals | undefined
 const running = new Set<Bun.Subprocess>()
@@ -44,7 +44,7 @@ for (const job of unitJobs(filters)) cases.push(...(await run(job, "inherit")))
 const real = realJobs(filters)
 await pool(
   real.filter(({ name }) => !alone.includes(name)),
-  2,
+  3,
 )
 await pool(
   real.filter(({ name }) => alone.includes(name)),
