@@ -59,7 +59,7 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
       await client.ready()
       await bench.carriesTraffic()
       for (const probe of ["/startupz", "/livez", "/readyz"]) expect(await client.probe(probe)).toBe(200)
-      expect(await container.exec(["culvert", "health"])).toMatchObject({ code: 0 })
+      expect(await container.exec(["/usr/bin/culvert", "health"])).toMatchObject({ code: 0 })
 
       const process = readFileSync(`/proc/${await container.pid()}/status`, "utf8")
       expect(process).toMatch(/^CapEff:\s+0000000000001000$/m)
@@ -126,7 +126,7 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
       })
       await container.child.line(/"event":"kill_switch_on"/)
       await container.child.line(/"event":"connected"/)
-      await eventually(10_000, "ready", async () => (await container.exec(["culvert", "health"])).code === 0)
+      await eventually(10_000, "ready", async () => (await container.exec(["/usr/bin/culvert", "health"])).code === 0)
       const pid = await container.pid()
       expect(readFileSync(`/proc/${pid}/status`, "utf8")).toMatch(/^Uid:\s+200000\b/m)
       await succeed(["nsenter", "-t", String(pid), "-n", "ping", "-n", "-c", "1", "-W", "2", tunnel.ipv4])

@@ -91,8 +91,11 @@ testCulvert(
     expect(await client.status()).toMatchObject({ phase: "connected" })
     await bench.carriesTraffic()
     await eventually(5_000, "all is as it was", async () => {
-      const after = { routes: await routes(), ...held(client.child.pid) }
-      expect(after).toEqual(before)
+      const { threads, ...after } = { routes: await routes(), ...held(client.child.pid) }
+      const { threads: threadsBefore, ...wanted } = before
+      expect(after).toEqual(wanted)
+      // Bun's own pool grows and shrinks by itself: fewer than at the start is as good.
+      expect(threads).toBeLessThanOrEqual(threadsBefore)
       return true
     })
     expect(client.residentMemory()).toBeLessThan(memory * 1.5)
@@ -109,7 +112,7 @@ const chain = "add chain inet chaos out { type filter hook output priority 10; }
 /** Descriptors, and the threads that are not of Bun's own pool, which grows and shrinks. */
 const held = (pid: number) => ({
   descriptors: readdirSync(`/proc/${pid}/fd`).length,
-  children: readdirSync(`/proc/${pid}/task`).filter((task) => task !== String(pid)).length,
+  threads: readdirSync(`/proc/${pid}/task`).filter((task) => task !== String(pid)).length,
 })
 
 /** The addresses depend on what the server remembers; what is ours is the number and the form of the lines. */
