@@ -105,7 +105,8 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
     })
   })
 
-  describe("in a user namespace", () => {
+  const mayUnshare = Bun.spawnSync(["unshare", "--user", "true"]).exitCode === 0
+  describe.skipIf(!mayUnshare)("in a user namespace (if the kernel allows one)", () => {
     const bench = useBench()
 
     test("root that is nobody on the machine: connects, with kill switch, and carries traffic", async () => {
