@@ -162,14 +162,17 @@ const transportOpen = Effect.fnUntraced(function* (link: Link, remote: Remote) {
   }
 })
 
+/** What fibers have to act on: everything of the session but packets and the choice of keys. */
+type Fact = Exclude<Output, { readonly type: "transmit" | "useKey" | "retireKey" }>
+
 interface Driver {
   readonly session: Session
   /** Changes the session and carries out everything it then wants, in order. */
   readonly step: (change: (now: number) => void) => void
   /** Calls the session back at its own deadlines. */
   readonly timer: Effect.Effect<never>
-  /** What fibers have to act on: everything but packets and keys. */
-  readonly facts: Queue.Dequeue<Exclude<Output, { readonly type: "transmit" | "useKey" | "retireKey" }>>
+  /** In the order of the session. */
+  readonly facts: Queue.Dequeue<Fact>
   readonly keyEvents: Queue.Queue<KeyEvent>
   readonly established: () => boolean
   readonly setEstablished: () => void
@@ -177,7 +180,6 @@ interface Driver {
 }
 
 const makeDriver = Effect.fnUntraced(function* (session: Session, link: Link, profile: Profile, now: () => number) {
-  type Fact = Exclude<Output, { readonly type: "transmit" | "useKey" | "retireKey" }>
   const facts = yield* Queue.unbounded<Fact>()
   const keyEvents = yield* Queue.unbounded<KeyEvent>()
   const rearm = yield* Queue.sliding<void>(1)
@@ -317,10 +319,7 @@ const supervise = Effect.fnUntraced(function* (
 })
 
 /** The part of every fact that is the same before and after the connection is up. */
-const handle = Effect.fnUntraced(function* (
-  fact: Exclude<Output, { readonly type: "transmit" | "useKey" | "retireKey" }>,
-  driver: Driver,
-) {
+const handle = Effect.fnUntraced(function* (fact: Fact, driver: Driver) {
   const status = yield* StatusRef
   switch (fact.type) {
     case "pushed":

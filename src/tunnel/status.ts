@@ -75,7 +75,7 @@ export class StatusRef extends Context.Service<
   static readonly layer = Layer.effect(
     StatusRef,
     Effect.gen(function* () {
-      const ref = yield* SubscriptionRef.make(initial(yield* Clock.currentTimeMillis))
+      const ref = yield* SubscriptionRef.make(initialStatus(yield* Clock.currentTimeMillis))
       const listeners = new Set<(happened: Happened) => void>()
       return StatusRef.of({
         ref,
@@ -115,7 +115,8 @@ export class StatusRef extends Context.Service<
 
 const timelineLength = 100
 
-const initial = (now: number): Status => ({
+/** Before anything happened; `now` in Unix milliseconds. */
+export const initialStatus = (now: number): Status => ({
   phase: "starting",
   since: now,
   device: undefined,
