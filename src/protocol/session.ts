@@ -3,24 +3,22 @@
  * take `now`, then drains `poll()`, sends what is to be sent, and sets one timer to `nextTimeout()`.
  *
  * A session is the channel (whose packets count), one key state per negotiation (`keystate.ts`), the ring of live keys
- * (`keyring.ts`) and, until the server has pushed, `pull.ts`. This file joins them and holds the deadlines. What it
+ * (`keyring.ts`) and the server's configuration (`configuration.ts`). This file joins them and holds the deadlines. What it
  * does not do: decide when to renegotiate (`tunnel/rekey.ts`), whether to try again (`tunnel/retry.ts`), or touch data packets.
  */
 import * as Result from "effect/Result"
-import { type Pushed, readPush } from "../config/index.ts"
 import { ControlChannel } from "./channel.ts"
+import { Configuration } from "./configuration.ts"
 import { type ClientMessage, encodeClientMessage, parseServerMessage, type ServerMessage } from "./control.ts"
 import type { DropReason } from "./drop.ts"
 import { Keyring } from "./keyring.ts"
 import { keyBlockLength, sliceKeyBlock } from "./keys.ts"
 import { KeyState, type KeyStateEvent } from "./keystate.ts"
-import { type DataChannel, negotiate, negotiateP2p, refusePush } from "./negotiate.ts"
+import type { DataChannel } from "./negotiate.ts"
 import { Opcode } from "./opcode.ts"
 import type { CloseReason, Output } from "./output.ts"
 import type { ControlHead, ControlPacket } from "./packet.ts"
 import type { Instant, PeerCheck } from "./ports.ts"
-import { Pull } from "./pull.ts"
-import { PushedOptions } from "./pushed.ts"
 import { authFailed, closeReason } from "./reasons.ts"
 import { keyStateOptions, type SessionOptions } from "./sessionoptions.ts"
 import { dynamicWrapLabel } from "./wrap.ts"
@@ -45,20 +43,12 @@ export class Session {
   readonly #options: SessionOptions
   readonly #channel: ControlChannel
   readonly #keyring: Keyring
+  readonly #configuration: Configuration
   readonly #outputs: Array<Output> = []
   #state: "idle" | "open" | "closed" = "idle"
   #startedAt: Instant = 0
   /** The key state that has no keys yet. */
   #negotiation: KeyState | undefined
-  /** Between the first key exchange and the PUSH_REPLY. */
-  #pull: Pull | undefined
-  /** Agreed once; later keys keep to it. */
-  #data: DataChannel | undefined
-  #exitNotify: number | undefined
-  /** What the server pushed, for it to change. */
-  #pushed: PushedOptions | undefined
-  /** The server waits for the answer to a question. */
-  #isAsked = false
   #nextKeyId = 1
   /** The key id of the last negotiation when that failed: the server may not have noticed and use it again. */
   #failedKeyId: number | undefined
@@ -67,7 +57,13 @@ export class Session {
     this.#options = options
     this.#channel = new ControlChannel(options.crypto, options.random, options)
     this.#keyring = new Keyring(options.timers, (output) => this.#outputs.push(output))
-    this.#exitNotify = options.explicitExitNotify
+    this.#configuration = new Configuration(options, {
+      emit: (output) => this.#outputs.push(output),
+      notice: (level, event, message) => this.#notice(level, event, message),
+      send: (now, text) => this.#send(now, text),
+      agreed: (state, data) => this.#agreed(state, data),
+      close: (reason) => this.#close(reason),
+    })
   }
 
   /** Sends the hard reset. */
@@ -96,7 +92,7 @@ export class Session {
     if (this.#state !== "open") return
     for (const state of this.#states()) state.timeout(now)
     this.#checkNegotiation(now)
-    this.#checkPull(now)
+    if (this.#state === "open") this.#configuration.timeout(now, this.lastReceive)
     this.#keyring.timeout(now)
     this.#checkKeys()
   }
@@ -115,7 +111,7 @@ export class Session {
   /** Sends a message to the server, if the key exchange got that far. */
   reply(now: Instant, message: ClientMessage): void {
     if (this.#state !== "open") return
-    if (message.type === "pushRequest") this.#pull?.requested(now)
+    if (message.type === "pushRequest") this.#configuration.requested(now)
     this.#send(now, encodeClientMessage(message))
   }
 
@@ -138,10 +134,7 @@ export class Session {
       if (nextRetransmit !== undefined) timers.push({ at: nextRetransmit, reason: "retransmit" })
     const negotiation = this.#negotiationDeadline()
     if (negotiation !== undefined) timers.push(negotiation)
-    if (this.#pull !== undefined) {
-      timers.push({ at: this.#pull.requestAt, reason: "pushRequest" })
-      timers.push({ at: this.#pull.deadline(this.lastReceive), reason: "pushReply" })
-    }
+    timers.push(...this.#configuration.timers(this.lastReceive))
     const keys = this.#keyring.nextTimeout()
     if (keys !== undefined) timers.push(keys)
     return timers.reduce<(typeof timers)[number] | undefined>(
@@ -157,9 +150,7 @@ export class Session {
 
   /** How to announce the exit: with `close` itself, with OCC_EXIT on the data channel before it, or not at all. */
   get exitNotification(): "control" | "data" | "none" {
-    if (this.#data === undefined || this.#exitNotify === undefined || this.#exitNotify === 0) return "none"
-    if (this.#data.exitOnControl) return "control"
-    return this.#options.transport === "udp" ? "data" : "none"
+    return this.#configuration.exitNotification
   }
 
   /** Packets without effect, by reason. */
@@ -234,8 +225,7 @@ export class Session {
         // TLS may have ended in the same packet: then "failed" follows.
         if (state.phase !== "exchanged") return
         if (this.#data !== undefined) this.#install(state, this.#data)
-        else if (this.#options.pull) this.#pull = new Pull(now, this.#options.timers)
-        else this.#settle(state)
+        else this.#configuration.exchanged(now, state)
         return
       case "message":
         this.#message(now, parseServerMessage(event.text))
@@ -286,38 +276,18 @@ export class Session {
     else this.#negotiationFailed(`no new key within ${handWindow} s (hand-window)`, undefined)
   }
 
-  // Configuration
-
-  #checkPull(now: Instant): void {
-    if (this.#pull === undefined || this.#state !== "open") return
-    if (now >= this.#pull.deadline(this.lastReceive)) {
-      this.#close(closeReason.noPushReply())
-      return
-    }
-    if (now < this.#pull.requestAt) return
-    this.#pull.requested(now)
-    this.#send(now, encodeClientMessage({ type: "pushRequest" }))
-    this.#answer(now)
-  }
-
-  /** Answers the server's question as soon as a code is there: a person may have to fetch it first. */
-  #answer(now: Instant): void {
-    const code = this.#isAsked ? this.#options.login.code : undefined
-    if (code === undefined) return
-    this.#isAsked = false
-    this.#send(now, encodeClientMessage({ type: "challengeResponse", text: code }))
-  }
+  // Messages
 
   #message(now: Instant, message: ServerMessage): void {
     switch (message.type) {
       case "pushReply":
-        this.#pushReply(message.options, message.more)
+        this.#configuration.pushReply(message.options, message.more)
         return
       case "pushUpdate":
-        this.#pushUpdate(message.options, message.more)
+        this.#configuration.pushUpdate(message.options, message.more)
         return
       case "authPending":
-        this.#pull?.authPending(message.timeoutSeconds)
+        this.#configuration.authPending(message.timeoutSeconds)
         this.#outputs.push({ type: "authPending", timeoutSeconds: message.timeoutSeconds })
         return
       case "info":
@@ -325,8 +295,7 @@ export class Session {
         return
       case "question":
         this.#notice("warn", "server-question", `the server asks: ${message.text}`)
-        this.#isAsked = message.answer
-        this.#answer(now)
+        this.#configuration.asked(now, message.answer)
         return
       case "authFailed":
         this.#close(authFailed(message.failure, this.#options.login.refused(message.failure)))
@@ -347,85 +316,17 @@ export class Session {
     }
   }
 
-  #pushReply(options: string, more: boolean): void {
-    if (this.#pull === undefined || this.#negotiation === undefined) {
-      this.#adoptToken(readPush([options], this.#options.pushPolicy).pushed)
-      this.#notice("debug", "push-repeated", "the server pushed again; but for a token the first push stays in force")
-      return
-    }
-    const parts = this.#pull.add(options, more)
-    if (parts === "incomplete") return
-    if (this.#negotiation.phase !== "exchanged") return
-    if (parts === "tooLong") {
-      this.#close(closeReason.pushRefused("the server pushed more than 256 KiB of options"))
-      return
-    }
-    this.#pull = undefined
-    this.#configure(this.#negotiation, parts)
-  }
-
-  #pushUpdate(options: string, more: boolean): void {
-    const updated = this.#pushed?.update(options, more) ?? "incomplete"
-    if (updated === "incomplete") return
-    if (updated === "tooLong") {
-      this.#close(closeReason.pushRefused("the server pushed more than 256 KiB of changes"))
-      return
-    }
-    if (updated.restart !== undefined) {
-      this.#close(closeReason.serverRestart(updated.restart, false))
-      return
-    }
-    const { pushed, notes } = readPush(updated.options, this.#options.pushPolicy)
-    const refusal = refusePush(pushed)
-    if (refusal !== undefined) {
-      this.#close(closeReason.pushRefused(refusal))
-      return
-    }
-    const skipped = [...updated.notes, ...notes]
-    if (skipped.length > 0) this.#notice("warn", "push-options-skipped", skipped.join("; ").slice(0, 1024))
-    this.#outputs.push({ type: "pushUpdated", options: pushed })
-  }
-
-  /** Without `pull`. */
-  #settle(state: KeyState): void {
-    const exportKey = (label: string, length: number) => state.exportKey(label, length)
-    const data = negotiateP2p(state.remotePeerInfo, state.remoteOptions ?? "", this.#options, exportKey)
-    if (Result.isFailure(data)) {
-      this.#close(closeReason.pushRefused(data.failure))
-      return
-    }
-    this.#data = data.success
-    this.#install(state, data.success)
-  }
-
-  #configure(state: KeyState, parts: ReadonlyArray<string>): void {
-    const { pushed, notes, rejected } = readPush(parts, this.#options.pushPolicy)
-    if (rejected !== undefined) {
-      this.#close(closeReason.pushRefused(`pull-filter rejects "${rejected}"`))
-      return
-    }
-    const data = negotiate(pushed, state.remoteOptions ?? "", this.#options)
-    if (Result.isFailure(data)) {
-      this.#close(closeReason.pushRefused(data.failure))
-      return
-    }
-    if (notes.length > 0) this.#notice("warn", "push-options-skipped", notes.join("; ").slice(0, 1024))
-    this.#options.login.accepted()
-    this.#adoptToken(pushed)
-    this.#data = data.success
-    this.#pushed = new PushedOptions(parts, this.#options.pushPolicy)
-    this.#exitNotify ??= pushed.explicitExitNotify
-    this.#outputs.push({ type: "pushed", options: pushed })
-    const dynamicKey = data.success.dynamicWrap ? state.exportKey(dynamicWrapLabel, keyBlockLength) : undefined
-    if (dynamicKey !== undefined) this.#channel.useDynamicKey(dynamicKey)
-    this.#install(state, data.success)
-  }
-
-  #adoptToken({ authToken, authTokenUser }: Pushed): void {
-    if (authToken !== undefined) this.#options.login.adopt(authToken, authTokenUser)
-  }
-
   // Keys
+
+  get #data(): DataChannel | undefined {
+    return this.#configuration.data
+  }
+
+  #agreed(state: KeyState, data: DataChannel): void {
+    const dynamicKey = data.dynamicWrap ? state.exportKey(dynamicWrapLabel, keyBlockLength) : undefined
+    if (dynamicKey !== undefined) this.#channel.useDynamicKey(dynamicKey)
+    this.#install(state, data)
+  }
 
   #install(state: KeyState, data: DataChannel): void {
     const { remoteId, localId } = this.#channel
@@ -464,7 +365,7 @@ export class Session {
   #close(reason: CloseReason): void {
     if (this.#state === "closed") return
     this.#state = "closed"
-    this.#pull = undefined
+    this.#configuration.end()
     this.#negotiation?.free()
     this.#negotiation = undefined
     this.#keyring.free()
