@@ -1,0 +1,123 @@
+/**
+ * Drives a session over one link, synchronously: what a packet or a deadline makes of the session is carried out before the
+ * next one is looked at. What has to wait (routes, status, policies) becomes a fact in a queue for whoever supervises.
+ */
+import { Deferred, Effect, Option, Queue } from "effect"
+import type { Profile } from "../config/index.ts"
+import type { Output, Session } from "../protocol/index.ts"
+import type { Link } from "./dataplane.ts"
+import { AttemptFailed, type AttemptReason } from "./errors.ts"
+import type { KeyEvent } from "./rekey.ts"
+
+/** What fibers have to act on: everything of the session but packets and the choice of keys. */
+export type Fact = Exclude<Output, { readonly type: "transmit" | "useKey" | "retireKey" }>
+
+export interface Driver {
+  readonly session: Session
+  /** Changes the session and carries out everything it then wants, in order. */
+  readonly step: (change: (now: number) => void) => void
+  /** In the order of the session. */
+  readonly facts: Queue.Dequeue<Fact>
+  readonly keyEvents: Queue.Queue<KeyEvent>
+  /** Never succeeds; fails with why the link cannot be used any more. */
+  readonly ended: Effect.Effect<never, AttemptFailed>
+  readonly established: () => boolean
+  readonly setEstablished: () => void
+  readonly exitNotify: { times: number | undefined }
+}
+
+/** Takes packets and keeps deadlines as long as the scope lives; `session` is the caller's to start. */
+export const drive = Effect.fnUntraced(function* (session: Session, link: Link, profile: Profile, now: () => number) {
+  const facts = yield* Queue.unbounded<Fact>()
+  const keyEvents = yield* Queue.unbounded<KeyEvent>()
+  const rearm = yield* Queue.sliding<void>(1)
+  const ended = yield* Deferred.make<never, AttemptFailed>()
+  let deadline: number | undefined
+  let established = false
+
+  const step = (change: (now: number) => void) => {
+    change(now())
+    for (let output = session.poll(); output !== undefined; output = session.poll()) {
+      switch (output.type) {
+        case "transmit":
+          link.transmit(output.packet)
+          break
+        case "useKey":
+          link.useKey(output.keyId)
+          break
+        case "retireKey":
+          link.retireKey(output.keyId)
+          break
+        case "installKey":
+          link.installKey(output.key, profile.replayWindow)
+          Queue.offerUnsafe(facts, output)
+          break
+        default:
+          Queue.offerUnsafe(facts, output)
+      }
+    }
+    const next = session.nextTimeout()?.at
+    if (next !== deadline) {
+      deadline = next
+      Queue.offerUnsafe(rearm, undefined)
+    }
+  }
+  const timer = Effect.gen(function* () {
+    for (;;) {
+      if (deadline === undefined) {
+        yield* Queue.take(rearm)
+        continue
+      }
+      const remaining = deadline - now()
+      // Rounded up: a timer that fires a fraction of a millisecond early would only come back for the rest.
+      const changed =
+        remaining > 0 ? yield* Queue.take(rearm).pipe(Effect.timeoutOption(Math.ceil(remaining))) : Option.none()
+      if (Option.isNone(changed)) step((at) => session.timeout(at))
+    }
+  })
+  const receive = Effect.forever(
+    Effect.flatMap(Queue.take(link.events), (event) => {
+      switch (event.type) {
+        case "control":
+          step((at) => session.receive(at, event.packet))
+          return Effect.void
+        case "transportFailed":
+          return Effect.fail(
+            failed({ tag: "Transport", retry: established ? "same" : "advance", message: event.message }, established),
+          )
+        case "remoteExit":
+          return Effect.fail(
+            failed({ tag: "ServerExit", retry: "same", message: "the server said that it stops" }, established),
+          )
+        case "keyUsed":
+          step(() => session.peerUsesKey(event.keyId))
+          return Effect.void
+        case "keyExhausted":
+          Queue.offerUnsafe(keyEvents, "exhausted")
+          return Effect.void
+        case "transportOpen":
+          return Effect.void
+      }
+    }),
+  )
+  yield* Effect.raceFirst(receive, timer).pipe(
+    Effect.onExit((exit) => Effect.sync(() => Deferred.doneUnsafe(ended, exit))),
+    Effect.ignore,
+    Effect.forkScoped({ startImmediately: true }),
+  )
+  const driver: Driver = {
+    session,
+    step,
+    facts,
+    keyEvents,
+    ended: Deferred.await(ended),
+    established: () => established,
+    setEstablished: () => {
+      established = true
+    },
+    exitNotify: { times: undefined },
+  }
+  return driver
+})
+
+export const failed = (reason: AttemptReason, established = false) => new AttemptFailed({ reason, established })

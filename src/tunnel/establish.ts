@@ -1,0 +1,150 @@
+/**
+ * The first part of an attempt: a way to the server, a session over it, the server's configuration and the first data key.
+ * Changes nothing of the host but the way to the server itself, so it can happen beside a connection that is up.
+ */
+import { Effect, Queue, type Scope } from "effect"
+import type { Profile, Pushed, Remote } from "../config/index.ts"
+import { KillSwitch, Network, type NextHop } from "../network/index.ts"
+import type { Output } from "../protocol/index.ts"
+import { Credentials } from "./credentials.ts"
+import { DataPlane, type Endpoint, type Link, type Through, TransportError } from "./dataplane.ts"
+import { TunDevice } from "./device.ts"
+import { type Driver, drive, type Fact, failed } from "./driver.ts"
+import { networkRefused } from "./network.ts"
+import { firstHop, throughProxy } from "./proxy.ts"
+import type { Address } from "./resolve.ts"
+import { openSession } from "./session.ts"
+import { StatusRef } from "./status.ts"
+
+/** Everything is in place to carry packets; the scope that made it holds it. */
+export interface Established {
+  readonly profile: Profile
+  readonly remote: Remote
+  readonly address: Address
+  /** How the server is reached beside the tunnel. */
+  readonly hop: NextHop | undefined
+  readonly link: Link
+  readonly driver: Driver
+  /** Undefined: the server pushed nothing. */
+  readonly pushed: Pushed | undefined
+  readonly first: Extract<Output, { readonly type: "installKey" }>
+}
+
+/** Fails with the reason when it does not come to that; closing the scope says good-bye to the server. */
+export const establish = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
+  const plane = yield* DataPlane
+  const device = yield* TunDevice
+  const network = yield* Network
+  const killSwitch = yield* KillSwitch
+  const hop = yield* network.reach(address.address, device.name)
+  yield* killSwitch
+    .server({ transport: remote.transport, address: address.address, port: firstHop(remote).port })
+    .pipe(Effect.mapError(networkRefused))
+  const began = plane.now()
+  const endpoint = { transport: remote.transport, ...address, port: firstHop(remote).port, local: remote.local }
+  const link = yield* openLink(endpoint, remote)
+  yield* transportOpen(link, remote)
+
+  // One limit for everything until the server's first answer.
+  const connectTimeout = Math.max(1, Math.ceil(remote.connectTimeout - (plane.now() - began) / 1000))
+  const session = yield* openSession(profile, { ...remote, connectTimeout }, address)
+  const driver = yield* drive(session, link, profile, plane.now)
+  yield* sayGoodbye(driver, link)
+  driver.step((at) => session.start(at))
+
+  const { pushed, first } = yield* Effect.raceFirst(firstKey(driver), driver.ended)
+  const established: Established = { profile, remote, address, hop, link, driver, pushed, first }
+  return established
+})
+
+const firstKey = Effect.fnUntraced(function* (driver: Driver) {
+  let pushed: Pushed | undefined
+  for (;;) {
+    const fact = yield* Queue.take(driver.facts)
+    if (fact.type === "installKey") return { pushed, first: fact }
+    if (fact.type === "pushed") pushed = fact.options
+    yield* tell(fact, driver)
+  }
+})
+
+/** What is the same before and after the connection is up. */
+export const tell = Effect.fnUntraced(function* (fact: Exclude<Fact, { readonly type: "installKey" }>, driver: Driver) {
+  const status = yield* StatusRef
+  switch (fact.type) {
+    case "pushed":
+    case "pushUpdated":
+      return
+    case "renegotiationFailed":
+      Queue.offerUnsafe(driver.keyEvents, "failed")
+      return yield* status.event("renegotiation_failed", `${fact.message}; the old key stays in use`, { level: "Warn" })
+    case "authPending":
+      return yield* status.event("auth_pending", "the server waits for a second authentication step")
+    case "notice":
+      return yield* status.event(fact.event.replaceAll("-", "_"), fact.message, { level: noticeLevels[fact.level] })
+    case "closed":
+      return yield* failed(fact.reason, driver.established())
+  }
+})
+
+const noticeLevels = { debug: "Debug", info: "Info", warn: "Warn" } as const
+
+/** The way through a proxy is bounded by connect-timeout as well. */
+const openLink = Effect.fnUntraced(function* (endpoint: Endpoint, remote: Remote) {
+  const plane = yield* DataPlane
+  const credentials = yield* Credentials
+  const { proxy } = remote
+  const user = Effect.suspend(() => Effect.fromResult(credentials.proxyUser())).pipe(
+    Effect.mapError((message) => new TransportError({ message })),
+  )
+  const through = proxy === undefined ? undefined : (dial: Dial) => throughProxy(proxy, remote, user, dial)
+  return yield* plane.open(endpoint, through).pipe(
+    Effect.mapError((error) => failed({ tag: "Transport", retry: "advance", message: error.message })),
+    Effect.timeoutOrElse({
+      duration: remote.connectTimeout * 1000,
+      orElse: () => {
+        const message = `no way through the proxy within ${remote.connectTimeout} s`
+        return Effect.fail(failed({ tag: "NoAnswer", retry: "advance", message }))
+      },
+    }),
+  )
+})
+
+type Dial = Parameters<Through>[0]
+
+/** A TCP connection is bounded by connect-timeout like the first answer on UDP. */
+const transportOpen = Effect.fnUntraced(function* (link: Link, remote: Remote) {
+  for (;;) {
+    const event = yield* Queue.take(link.events).pipe(
+      Effect.timeoutOrElse({
+        duration: remote.connectTimeout * 1000,
+        orElse: () =>
+          Effect.fail(
+            failed({ tag: "NoAnswer", retry: "advance", message: `no connection within ${remote.connectTimeout} s` }),
+          ),
+      }),
+    )
+    if (event.type === "transportOpen") return
+    if (event.type === "transportFailed") {
+      return yield* failed({ tag: "Transport", retry: "advance", message: event.message })
+    }
+  }
+})
+
+/**
+ * When the connection ends by our will the server is told, so that it need not wait for its own timeout. Runs before the
+ * transport closes, because finalizers run in reverse.
+ */
+const sayGoodbye = (driver: Driver, link: Link): Effect.Effect<void, never, DataPlane | Scope.Scope> =>
+  Effect.gen(function* () {
+    const plane = yield* DataPlane
+    yield* Effect.addFinalizer(() =>
+      Effect.suspend(() => {
+        const times = driver.exitNotify.times
+        if (driver.established() && times !== undefined && driver.session.exitNotification === "data") {
+          for (let sent = 0; sent < Math.min(times, 5); sent++) link.occExit()
+        }
+        driver.step((at) => driver.session.close(at))
+        return plane.flush
+      }),
+    )
+  })

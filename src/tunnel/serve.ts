@@ -1,0 +1,135 @@
+/**
+ * The second part of an attempt: the host becomes what the server wants, and the policies run that live as long as the
+ * connection does.
+ */
+import { Clock, Effect, Queue } from "effect"
+import type { KeepaliveOptions, Pushed, Remote } from "../config/index.ts"
+import { KillSwitch, mergeNetwork, Network } from "../network/index.ts"
+import { DataPlane } from "./dataplane.ts"
+import { TunDevice } from "./device.ts"
+import { type Established, tell } from "./establish.ts"
+import { type Activity, keepalive } from "./keepalive.ts"
+import { followPath } from "./mtu.ts"
+import { applyNetwork, networkRefused } from "./network.ts"
+import { rekey } from "./rekey.ts"
+import { StatusRef } from "./status.ts"
+
+/** Carries traffic until one of the policies or the link ends it, and fails with the reason. */
+export const serve = Effect.fnUntraced(function* ({
+  profile,
+  remote,
+  address,
+  hop,
+  link,
+  driver,
+  pushed,
+  first,
+}: Established) {
+  const status = yield* StatusRef
+  const plane = yield* DataPlane
+  yield* tellKey(first)
+  const path = yield* followPath(remote, address, first.key)
+  /** Makes the host what file and server want; also while the tunnel is up, when the server changes its mind. */
+  const configure = Effect.fnUntraced(function* (pushed: Pushed | undefined) {
+    const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
+    const { mtu } = yield* path.sizes(pushed, network.ifconfigIpv6 !== undefined)
+    const addresses = yield* applyNetwork(profile, network, mtu, address, hop)
+    const hostNetwork = yield* Network
+    const killSwitch = yield* KillSwitch
+    const device = yield* TunDevice
+    yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(networkRefused))
+    yield* status.update({ routes: yield* hostNetwork.current, addresses, mtu })
+    return { addresses, mtu }
+  })
+  const limits = keepaliveOf(profile.keepalive, pushed?.keepalive, remote.transport, profile.pull)
+  const announce = Effect.gen(function* () {
+    const { addresses, mtu } = yield* configure(pushed)
+    driver.exitNotify.times = remote.explicitExitNotify ?? pushed?.explicitExitNotify
+    driver.setEstablished()
+    const { connects, since } = yield* status.get
+    yield* status.update({
+      phase: "connected",
+      connects: connects + 1,
+      lastError: undefined,
+      deadAfter: limits.pingRestart || limits.pingExit || undefined,
+    })
+    const { cipher, tls } = yield* status.get
+    yield* status.event("connected", `connected: ${cipher}, ${tls}, ${addresses.join(" ") || "no address"}`, {
+      facts: { cipher, tls, addresses, mtu, seconds: ((yield* Clock.currentTimeMillis) - since) / 1000 },
+    })
+  })
+  const activity: Activity = {
+    now: plane.now,
+    lastSend: () => plane.counter("lastSend"),
+    lastReceive: () => Math.max(plane.counter("lastReceive"), driver.session.lastReceive ?? 0),
+    tunnelBytes: () => plane.counter("tunReadBytes") + plane.counter("tunWriteBytes"),
+    ping: link.ping,
+  }
+  const facts = Effect.forever(
+    Effect.flatMap(Queue.take(driver.facts), (fact) => {
+      switch (fact.type) {
+        case "pushUpdated":
+          return Effect.andThen(
+            configure(fact.options),
+            status.event("push_updated", "the server changed its configuration"),
+          )
+        case "installKey":
+          Queue.offerUnsafe(driver.keyEvents, "installed")
+          return Effect.andThen(tellKey(fact), tellRenewal(fact))
+        default:
+          return tell(fact, driver)
+      }
+    }),
+  )
+  const policies = Effect.suspend(() =>
+    Effect.raceAllFirst([
+      facts,
+      path.following,
+      keepalive(limits, activity),
+      rekey(profile.timers, {
+        events: driver.keyEvents,
+        now: plane.now,
+        bytes: () => plane.counter("keyBytes"),
+        packets: () => plane.counter("sealedPackets") + plane.counter("openedPackets"),
+        renegotiate: Effect.sync(() => driver.step((at) => driver.session.renegotiate(at))),
+      }),
+    ]),
+  )
+  return yield* Effect.raceFirst(Effect.andThen(announce, policies), driver.ended)
+})
+
+const tellKey = Effect.fnUntraced(function* ({ key, tls }: Established["first"]) {
+  const status = yield* StatusRef
+  yield* status.update({
+    cipher: key.cipher,
+    tls: `${tls.version} ${tls.cipher}`,
+    keyId: key.keyId,
+    keySince: yield* Clock.currentTimeMillis,
+  })
+})
+
+const tellRenewal = Effect.fnUntraced(function* ({ key, tls }: Established["first"]) {
+  const status = yield* StatusRef
+  const { renegotiations } = yield* status.get
+  yield* status.update({ renegotiations: renegotiations + 1 })
+  const message = `new data key ${key.keyId}: ${key.cipher}, ${tls.version} ${tls.cipher}`
+  yield* status.event("renegotiated", message, { facts: { keyId: key.keyId } })
+})
+
+/** The server's values win; without any, a UDP client that pulls assumes a dead server after 120 s, as OpenVPN does. */
+export const keepaliveOf = (
+  file: KeepaliveOptions,
+  pushed: KeepaliveOptions | undefined,
+  transport: Remote["transport"],
+  pull: boolean,
+): KeepaliveOptions => {
+  const merged = {
+    ping: pushed?.ping ?? file.ping,
+    pingRestart: pushed?.pingRestart ?? file.pingRestart,
+    pingExit: pushed?.pingExit ?? file.pingExit,
+    inactive: pushed?.inactive ?? file.inactive,
+    sessionTimeout: pushed?.sessionTimeout ?? file.sessionTimeout,
+  }
+  const silent = merged.pingRestart === undefined && merged.pingExit === undefined
+  return silent && pull && transport === "udp" ? { ...merged, pingRestart: 120 } : merged
+}
