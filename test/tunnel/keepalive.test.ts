@@ -2,15 +2,14 @@ import { expect } from "bun:test"
 import { Clock, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import type { KeepaliveOptions } from "../../src/config/index.ts"
-import { keepaliveOf } from "../../src/tunnel/serve.ts"
 import type { AttemptFailed } from "../../src/tunnel/errors.ts"
 import { type Activity, keepalive } from "../../src/tunnel/keepalive.ts"
+import { keepaliveOf } from "../../src/tunnel/serve.ts"
 import { it } from "../support/effect.ts"
 
 const off: KeepaliveOptions = {
   ping: undefined,
-  pingRestart: undefined,
-  pingExit: undefined,
+  silence: undefined,
   inactive: undefined,
   sessionTimeout: undefined,
 }
