@@ -42,5 +42,29 @@ export const Drop = {
 
 export type DropReason = keyof typeof Drop
 
+/** Which way packets were going when they were dropped for a reason. */
+export const dropDirections: Readonly<Record<DropReason, "sent" | "received" | "either">> = {
+  empty: "received",
+  short: "received",
+  opcode: "received",
+  controlSize: "received",
+  controlFlood: "received",
+  noKey: "either",
+  authentication: "received",
+  replay: "received",
+  packetIds: "sent",
+  noTun: "received",
+  tunBusy: "received",
+  tunDown: "received",
+  tunRefused: "received",
+  noTransport: "sent",
+  transportBusy: "sent",
+  transportError: "sent",
+  tooLarge: "sent",
+  malformed: "received",
+  compressed: "received",
+  offload: "sent",
+}
+
 /** In the order of their numbers: the reason of -1 first. */
 export const dropReasons = Object.keys(Drop) as ReadonlyArray<DropReason>

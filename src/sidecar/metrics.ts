@@ -4,7 +4,7 @@
  * over reconnects.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client"
-import type { Happened, Phase, Status } from "../tunnel/index.ts"
+import { dropDirections, type Happened, type Phase, type Status } from "../tunnel/index.ts"
 import { version } from "../version.ts"
 import { type Observation, readiness } from "./health.ts"
 
@@ -111,14 +111,6 @@ const isDisconnect = ({ event, facts }: Happened) =>
 
 const isFailedAttempt = ({ event, facts }: Happened) =>
   (event === "disconnected" || event === "auth_failed") && facts.established !== true
-
-/** Which way the packet was going when it was dropped; a reason that can befall both is "either". */
-const directionOf = (reason: string): string =>
-  /^(packetIds|noTransport|transport|tooLarge)/.test(reason)
-    ? "sent"
-    : /^(noKey|memory)/.test(reason)
-      ? "either"
-      : "received"
 
 const remoteOf = (status: Status): Labels => {
   const [, proto = "", remote = ""] = /^(\w+):\/\/(\S+)/.exec(status.remote ?? "") ?? []
@@ -255,17 +247,21 @@ export const metrics = {
     labels: ["direction", "reason"],
     help: "Packets that were dropped, by the way they went (`sent`, `received`, `either`) and the reason.",
     read: ({ counters }) =>
-      Object.entries(counters)
-        .filter(([name]) => name.startsWith("drop:"))
-        .map(([name, value]) => {
-          const reason = name.slice("drop:".length)
-          return [{ direction: directionOf(reason), reason }, value] as const
-        }),
+      Object.entries(dropDirections).map(([reason, direction]) => [
+        { direction, reason },
+        counters[`drop:${reason}`] ?? 0,
+      ]),
   },
   openvpn_client_kill_switch_active: {
     type: "gauge",
     help: "1 while the kill switch lets nothing leave but through the tunnel.",
     read: ({ status }) => Number(status.killSwitch === "on"),
+  },
+  openvpn_client_kill_switch_restored_total: {
+    type: "counter",
+    help: "Times that somebody else removed or changed the kill switch's table and it was set again.",
+    from: [{}],
+    count: ({ event }) => (event === "kill_switch_restored" ? {} : undefined),
   },
   openvpn_client_kill_switch_dropped_packets_total: {
     type: "counter",

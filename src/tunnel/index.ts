@@ -1,5 +1,6 @@
 /** What the rest of the program needs of the tunnel: run it, look at it. */
 
+export { dropDirections } from "../dataplane/drop.ts"
 export { Control, type Wish } from "./control.ts"
 export { type CredentialPlaces, Credentials, credentialFiles, credentialsFrom } from "./credentials.ts"
 export { DataPlane } from "./dataplane.ts"

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { dropReasons } from "../../src/dataplane/drop.ts"
 import { makeMetrics, metrics } from "../../src/sidecar/metrics.ts"
 import { metricsPage } from "../../src/sidecar/reference.ts"
 import { world } from "./world.ts"
@@ -66,10 +67,15 @@ test("the server is named only while the tunnel is up, and phases are one of a f
   expect(down).not.toContain("server_info{")
 })
 
-test("dropped packets have a direction", async () => {
-  const counters = { "drop:replay": 7, "drop:transportBusy": 1, "drop:noKey": 2 }
+test("dropped packets have a direction, and every reason is there from the start", async () => {
+  const counters = { "drop:replay": 7, "drop:transportBusy": 1, "drop:noKey": 2, "drop:offload": 3 }
   const text = await makeMetrics(world({}, counters)).registry.metrics()
-  expect(text).toContain('dropped_packets_total{direction="received",reason="replay"} 7')
-  expect(text).toContain('dropped_packets_total{direction="sent",reason="transportBusy"} 1')
-  expect(text).toContain('dropped_packets_total{direction="either",reason="noKey"} 2')
+  const dropped = [...text.matchAll(/^openvpn_client_dropped_packets_total\{(.*)\} (\d+)$/gm)].map(
+    ([, ...parts]) => parts,
+  )
+  expect(dropped).toContainEqual(['direction="received",reason="replay"', "7"])
+  expect(dropped).toContainEqual(['direction="sent",reason="transportBusy"', "1"])
+  expect(dropped).toContainEqual(['direction="either",reason="noKey"', "2"])
+  expect(dropped).toContainEqual(['direction="sent",reason="offload"', "3"])
+  expect(dropped).toHaveLength(dropReasons.length)
 })
