@@ -19,13 +19,18 @@ const clear = Command.make(
     const nft = yield* Nft
     const before = yield* nft.read
     yield* nft.clear
+    if (before === undefined) return yield* Console.log("there was no kill switch here")
+    yield* Effect.sleep(guardInterval)
     yield* Console.log(
-      before === undefined
-        ? "there was no kill switch here"
-        : "the kill switch is removed: from now on everything may leave the pod",
+      (yield* nft.read) === undefined
+        ? "the kill switch is removed: from now on everything may leave the pod"
+        : "the kill switch is back: Culvert runs here and guards it; stop it first",
     )
   }),
 ).pipe(Command.withDescription("Remove the kill switch: everything may then leave the pod"))
+
+/** Longer than a running Culvert takes to set it again. */
+const guardInterval = "1 second"
 
 export const firewall = Command.make("firewall").pipe(
   Command.withDescription("Show or remove the kill switch, which stays when Culvert ends"),

@@ -3,7 +3,14 @@ export { type Change, isIpv6, type NextHop } from "./change.ts"
 export { covers } from "./cidr.ts"
 export * from "./dns/index.ts"
 export { explain } from "./explain.ts"
-export { type Exception, type Firewall, forwarderPorts, type Inbound, type ServerEndpoint } from "./firewall.ts"
+export {
+  type Exception,
+  type Firewall,
+  forwarderPorts,
+  type Inbound,
+  type ServerEndpoint,
+  tableName,
+} from "./firewall.ts"
 export { Ip, IpError } from "./ip.ts"
 export { KillSwitch } from "./killswitch.ts"
 export { Network } from "./network.ts"

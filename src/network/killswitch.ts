@@ -2,7 +2,7 @@
  * The kill switch as a service: one `Firewall` value, and every change of it is the whole table anew. The table is there
  * before the first name is resolved and stays when the program ends, however it ends.
  */
-import { Context, Effect, Ref } from "effect"
+import { Context, Effect, Ref, Semaphore } from "effect"
 import { earlierSet, type Firewall, ruleset, type ServerEndpoint } from "./firewall.ts"
 import { type FirewallError, Nft, type NftObject } from "./nft.ts"
 
@@ -16,6 +16,8 @@ export class KillSwitch extends Context.Service<
     readonly tunnel: (tunnel: Firewall["tunnel"]) => Effect.Effect<void, FirewallError>
     /** While `lookup` runs the pod's resolvers may be asked. */
     readonly resolving: <A, E, R>(lookup: Effect.Effect<A, E, R>) => Effect.Effect<A, E | FirewallError, R>
+    /** Sets it again when the kernel holds another table than was set, or none: somebody else removed or changed it. True: it was so. */
+    readonly restore: Effect.Effect<boolean, FirewallError>
     /** Tables of others that may be in our way. */
     readonly others: Effect.Effect<ReadonlyArray<string>>
     /** Packets refused since the table last changed. */
@@ -31,18 +33,28 @@ export class KillSwitch extends Context.Service<
       // Sockets that are there now were opened behind the present table, if there is one.
       earlierUdpPorts: before === undefined ? initial.earlierUdpPorts : earlierPorts(before),
     })
-    const change = (alter: (firewall: Firewall) => Firewall) =>
+    const turns = yield* Semaphore.make(1)
+    /** The table as the kernel shows it, which is not how it was written. */
+    let shown = ""
+    const set = (firewall: Firewall) =>
       Effect.gen(function* () {
-        const present = yield* Ref.get(state)
-        const next = alter(present)
-        const text = ruleset(next)
-        if (text !== ruleset(present)) yield* nft.apply(text)
-        yield* Ref.set(state, next)
-      }).pipe(Effect.uninterruptible)
+        yield* nft.apply(ruleset(firewall))
+        shown = yield* nft.text
+      })
+    const inTurn = <A, E>(effect: Effect.Effect<A, E>) => turns.withPermit(effect).pipe(Effect.uninterruptible)
+    const change = (alter: (firewall: Firewall) => Firewall) =>
+      inTurn(
+        Effect.gen(function* () {
+          const present = yield* Ref.get(state)
+          const next = alter(present)
+          if (ruleset(next) !== ruleset(present)) yield* set(next)
+          yield* Ref.set(state, next)
+        }),
+      )
     const open = (resolving: boolean) =>
       initial.dns.forwarded ? Effect.void : change((firewall) => ({ ...firewall, dns: { ...firewall.dns, resolving } }))
 
-    yield* nft.apply(ruleset(yield* Ref.get(state)))
+    yield* set(yield* Ref.get(state))
     yield* Effect.addFinalizer(() =>
       Effect.ignore(
         initial.enforced ? change((firewall) => ({ ...firewall, server: undefined, tunnel: undefined })) : nft.clear,
@@ -58,6 +70,13 @@ export class KillSwitch extends Context.Service<
           () => lookup,
           () => Effect.ignore(open(false)),
         ),
+      restore: inTurn(
+        Effect.gen(function* () {
+          if ((yield* nft.text) === shown) return false
+          yield* set(yield* Ref.get(state))
+          return true
+        }),
+      ),
       others: Effect.orElseSucceed(nft.others, () => []),
       refused: Effect.map(
         Effect.orElseSucceed(nft.read, () => undefined),
@@ -72,6 +91,7 @@ export class KillSwitch extends Context.Service<
     server: () => Effect.void,
     tunnel: () => Effect.void,
     resolving: (lookup) => lookup,
+    restore: Effect.succeed(false),
     others: Effect.succeed([]),
     refused: Effect.succeed({ ipv4: 0, ipv6: 0 }),
   })

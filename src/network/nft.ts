@@ -35,6 +35,8 @@ export class Nft extends Context.Service<
     readonly apply: (ruleset: string) => Effect.Effect<void, FirewallError>
     /** Our table, undefined when there is none. */
     readonly read: Effect.Effect<ReadonlyArray<NftObject> | undefined, FirewallError>
+    /** Our table as text without what its counters say, to compare; "" when there is none. */
+    readonly text: Effect.Effect<string, FirewallError>
     readonly clear: Effect.Effect<void, FirewallError>
     /** Tables of others that filter what leaves, as `inet name`. */
     readonly others: Effect.Effect<ReadonlyArray<string>, FirewallError>
@@ -52,15 +54,17 @@ export class Nft extends Context.Service<
           ),
         )
       const apply = (ruleset: string) => Effect.asVoid(nft(["-f", "-"], ruleset))
+      // Distinguishes "no such table" from "no nftables at all".
+      const missing = nft(["-j", "list", "tables"])
       return Nft.of({
         apply,
         read: Effect.gen(function* () {
           const text = yield* Effect.result(nft(["-j", "list", "table", "inet", tableName]))
           if (Result.isSuccess(text)) return parseObjects(text.success)
-          // Distinguishes "no such table" from "no nftables at all".
-          yield* nft(["-j", "list", "tables"])
+          yield* missing
           return undefined
         }),
+        text: nft(["-s", "list", "table", "inet", tableName]).pipe(Effect.catch(() => Effect.as(missing, ""))),
         others: Effect.map(nft(["-j", "list", "chains"]), (text) => [
           ...new Set(
             parseObjects(text).flatMap((object) =>

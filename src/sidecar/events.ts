@@ -23,6 +23,14 @@ export const events: Readonly<Record<string, EventRow>> = {
   },
   kill_switch_off: { level: "warn", meaning: "There is no kill switch, because the settings say so." },
   kill_switch_none: { level: "warn", meaning: "There is no kill switch, because the right to set one is missing." },
+  kill_switch_restored: {
+    level: "error",
+    meaning: "Somebody else removed or changed the kill switch's table; it is set again.",
+  },
+  kill_switch_lost: {
+    level: "error",
+    meaning: "The kill switch's table is not as it was set, and it cannot be set again; it is tried until it succeeds.",
+  },
   device_ready: { level: "info", meaning: "The tun device is open.", facts: ["device", "managed"] },
   offload: {
     level: "info",

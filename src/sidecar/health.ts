@@ -38,7 +38,7 @@ export const readiness = (seen: Observation): ReadonlyArray<Check> => {
     ...liveness(seen),
     {
       name: "kill-switch",
-      ok: killSwitch !== undefined,
+      ok: killSwitch !== undefined && killSwitch !== "lost",
       reason: killSwitch === undefined ? "not set yet" : killSwitchReasons[killSwitch],
     },
     {
@@ -71,6 +71,7 @@ const killSwitchReasons = {
   on: "on",
   off: "off, as asked",
   none: "none: no CAP_NET_ADMIN",
+  lost: "somebody removed it, and it cannot be set again",
 } as const
 
 /** ms; so that probe and phase do not contradict each other in the moment in which the policy acts. */

@@ -27,8 +27,8 @@ export interface Status {
   readonly mtu: number | undefined
   /** False when somebody else sets addresses and routes. */
   readonly networkManaged: boolean
-  /** "none": there was no right to set one; undefined: not yet known. */
-  readonly killSwitch: "on" | "off" | "none" | undefined
+  /** "none": there was no right to set one; "lost": somebody removed it, and it cannot be set again; undefined: not yet known. */
+  readonly killSwitch: "on" | "off" | "none" | "lost" | undefined
   /** Seconds without an authenticated packet after which the peer counts as dead; undefined: no such limit. */
   readonly deadAfter: number | undefined
   /** The `ip` lines in force. */

@@ -9,6 +9,7 @@ import { TunDevice } from "./device.ts"
 import { Dns } from "./dns.ts"
 import { HostRefused } from "./errors.ts"
 import { initialFirewall, type Pod } from "./pod.ts"
+import { guard } from "./guard.ts"
 import { firstHop } from "./proxy.ts"
 import { readyCheck } from "./readycheck.ts"
 import { countRefused } from "./refused.ts"
@@ -49,6 +50,7 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
       plane.lost,
       readyCheck(pod.settings.readyCheck),
       countRefused,
+      guard,
     ]).pipe(
       Effect.onInterrupt(() =>
         Effect.andThen(

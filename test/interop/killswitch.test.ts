@@ -14,7 +14,7 @@ const culvert = (...parameters: ReadonlyArray<string>) =>
 /** Outside the tunnel: the server's own outer address, which answers unless something is in the way. */
 const outside = (address: string) => ping(bench.lab.client, address, 1)
 
-afterEach(() => culvert("firewall", "clear"))
+afterEach(() => bench.lab.client.finish(["nft", "delete", "table", "inet", "culvert"]))
 
 testCulvert("while Culvert runs, and after its end, nothing passes beside the tunnel until it is cleared", async () => {
   await outside(outer.server.ipv4)
@@ -113,6 +113,36 @@ testCulvert(
     }
   },
 )
+
+testCulvert("a table that somebody removes, empties or opens is set again at once, and that is told", async () => {
+  const { lab } = bench
+  await using _server = await bench.serve()
+  await using client = bench.connect({})
+  await client.ready()
+  const whole = await culvert("firewall", "show")
+  for (const [count, command] of [
+    "delete table inet culvert",
+    "flush ruleset",
+    "flush chain inet culvert output",
+    "insert rule inet culvert output accept",
+    "chain inet culvert output { policy accept; }",
+  ].entries()) {
+    await lab.client.succeed(["nft", command])
+    await client.event("kill_switch_restored", 5_000, count + 1)
+  }
+  await expect(outside(outer.server.ipv4)).rejects.toThrow()
+  const bare = (text: string) => text.replace(/\d+(?= (packets|IPv4|IPv6))/g, "?")
+  expect(bare(await culvert("firewall", "show"))).toBe(bare(whole))
+  expect(await client.probe("/readyz")).toBe(200)
+  await bench.carriesTraffic()
+  expect(client.events("kill_switch_restored")).toHaveLength(5)
+  expect(await culvert("firewall", "clear")).toContain("stop it first")
+  expect(client.events("kill_switch_restored")).toHaveLength(6)
+  // Our own changes, and those of others beside us, are nobody's business.
+  await lab.client.succeed(["nft", "add table inet elsewhere; delete table inet elsewhere"])
+  expect((await client.stop()).code).toBe(exitCode.stopped)
+  expect(client.events("kill_switch_restored")).toHaveLength(6)
+})
 
 testCulvert("CULVERT_KILL_SWITCH=off leaves no table", async () => {
   const { lab } = bench

@@ -20,16 +20,25 @@ const second = { transport: "udp", address: "192.0.2.2", port: 1194 } as const
 /** An nft that remembers each table it was given; "cleared" for its removal. */
 const kernel = (before: ReadonlyArray<NftObject> | undefined = undefined, refuse: RegExp = /^never$/) => {
   const tables: Array<string> = []
+  const held = { table: "" }
   const nft = Nft.of({
     apply: (text) =>
       refuse.test(text)
         ? Effect.fail(new FirewallError({ reason: "refused" }))
-        : Effect.sync(() => void tables.push(text)),
+        : Effect.sync(() => {
+            tables.push(text)
+            held.table = text
+          }),
     read: Effect.succeed(before),
+    text: Effect.sync(() => held.table),
     others: Effect.succeed([]),
     clear: Effect.sync(() => void tables.push("cleared")),
   })
-  return { tables, raise: (firewall: Firewall) => KillSwitch.raise(firewall).pipe(Effect.provideService(Nft, nft)) }
+  return {
+    tables,
+    held,
+    raise: (firewall: Firewall) => KillSwitch.raise(firewall).pipe(Effect.provideService(Nft, nft)),
+  }
 }
 
 it.effect("is up at once, follows the server, and stays when it ends, without the way to the server", () =>
@@ -68,6 +77,23 @@ it.effect("a restart keeps what the table knew of earlier sockets; sockets opene
     yield* raise(initial)
     expect(tables[0]).toContain("elements = { 33333 }")
   }),
+)
+
+it.effect(
+  "what somebody else removed or changed is set again, as it was last; what is as it was set is left alone",
+  () =>
+    Effect.gen(function* () {
+      const { tables, held, raise } = kernel()
+      const killSwitch = yield* raise(initial)
+      yield* killSwitch.server(first)
+      expect(yield* killSwitch.restore).toBe(false)
+      expect(tables).toHaveLength(2)
+      for (const foreign of ["", `${tables[1]} and a rule of somebody else`]) {
+        held.table = foreign
+        expect(yield* killSwitch.restore).toBe(true)
+        expect(held.table).toBe(tables[1]!)
+      }
+    }),
 )
 
 it.effect("one that refuses nothing is removed at the end", () =>
