@@ -8,7 +8,7 @@ import { credentialsOf, identityOf, requireProof } from "./identity.ts"
 import { type Inspection, inspectIdentity, inspectTrust } from "./inspection.ts"
 import { authOf, compressionOf, dataCiphersOf, fallbackOf, staticCipherOf, tlsOf } from "./negotiation.ts"
 import { keepaliveOptions, networkOptions } from "./options.ts"
-import type { Profile, StaticKeyProfile, TlsProfile } from "./profile.ts"
+import type { PlainRemote, Profile, Remote, StaticKeyProfile, TlsProfile } from "./profile.ts"
 import { directionOf, remotesOf } from "./remotes.ts"
 import { type Setting, Settings } from "./settings.ts"
 import { requireTrust, trustOf } from "./trust.ts"
@@ -25,23 +25,25 @@ export const buildProfile = (
 ): Profile | undefined => {
   const settings = withEnvironment(given, report)
   const contents = new Contents(read, settings.last("cd")?.values[0], report)
-  const common = commonOf(settings, contents, complete, report)
-  const own = settings.has("secret")
-    ? staticKeyOf(settings, contents, report)
-    : tlsProfileOf(settings, contents, complete, report)
-  if (inspection !== undefined && own?.mode === "tls") {
+  const [remote, ...remotes] = remotesOf(settings, contents, report, complete)
+  const common = commonOf(settings, report)
+  if (settings.has("secret")) {
+    const own = staticKeyOf(settings, contents, report)
+    return remote && own && { ...common, ...own, remotes: [unwrapped(remote), ...remotes.map(unwrapped)] }
+  }
+  const own = tlsProfileOf(settings, contents, complete, report)
+  if (inspection !== undefined && own !== undefined) {
     inspectTrust(inspection, own.trust, settings, report)
     inspectIdentity(inspection, own.identity, settings, report)
   }
-  return common && own && { ...common, ...own }
+  return remote && own && { ...common, ...own, remotes: [remote, ...remotes] }
 }
 
-const commonOf = (settings: Settings, contents: Contents, complete: boolean, report: Diagnostics) => {
-  const [firstRemote, ...otherRemotes] = remotesOf(settings, contents, report, complete)
+const commonOf = (settings: Settings, report: Diagnostics) => {
   const [replayPackets, replaySeconds = 15] = settings.values("replay-window")
   const retryMax = settings.values("connect-retry-max")[0]
   checkPings(settings, report)
-  const common = {
+  return {
     device: deviceOf(settings, report),
     remoteRandom: settings.has("remote-random"),
     remoteRandomHostname: settings.has("remote-random-hostname"),
@@ -76,10 +78,9 @@ const commonOf = (settings: Settings, contents: Contents, complete: boolean, rep
     persistTun: settings.has("persist-tun"),
     verb: settings.values("verb")[0],
   }
-  return firstRemote && { ...common, remotes: [firstRemote, ...otherRemotes] as const }
 }
 
-type Own<P extends Profile> = Omit<P, keyof NonNullable<ReturnType<typeof commonOf>>>
+type Own<P extends Profile> = P extends Profile ? Omit<P, keyof ReturnType<typeof commonOf> | "remotes"> : never
 
 const tlsProfileOf = (
   settings: Settings,
@@ -94,18 +95,19 @@ const tlsProfileOf = (
   if (complete) requireTrust(settings, report)
   if (complete) requireProof(settings, report)
   const [cipher, ...ciphers] = dataCiphersOf(settings, report)
-  const challenge = settings.last("static-challenge")?.values
+  const tls = tlsOf(settings, report)
+  const dataCiphersFallback = fallbackOf(settings, report)
+  if (cipher === undefined) return undefined
   const own = {
     mode: "tls" as const,
-    pull: settings.has("client") || settings.has("pull"),
     trust,
     identity,
-    credentials,
-    staticChallenge: challenge && { text: challenge[0], echo: challenge[1] === "1" },
-    tls: tlsOf(settings, report),
-    dataCiphersFallback: fallbackOf(settings, report),
+    tls,
+    dataCiphers: [cipher, ...ciphers] as const,
+    dataCiphersFallback,
   }
-  return cipher && { ...own, dataCiphers: [cipher, ...ciphers] }
+  const pull = settings.has("client") || settings.has("pull")
+  return pull ? { ...own, pull, credentials } : { ...own, pull, credentials: undefined }
 }
 
 const staticKeyOf = (
@@ -127,6 +129,9 @@ const staticKeyOf = (
   const direction = directionOf(settings, "secret", report)
   return key && cipher && { mode: "static-key", pull: false, staticKey: { key, direction }, cipher }
 }
+
+/** What is wrapped is the control channel, and a static key has none; that both were given has been said. */
+const unwrapped = (remote: Remote): PlainRemote => ({ ...remote, controlWrapping: { _tag: "Plain" } })
 
 /** `setenv` lines that stand for directives. */
 const withEnvironment = (settings: Settings, report: Diagnostics): Settings => {

@@ -22,7 +22,11 @@ export const directives = { ...connection, ...network, ...crypto, ...process, ..
 
 export type DirectiveName = keyof typeof directives
 /** The values of a directive's words, in the types of their grammars. */
-export type ValuesOf<N extends DirectiveName> = (typeof directives)[N] extends Row<infer A> ? A : never
+export type ValuesOf<N extends DirectiveName> = N extends DirectiveName
+  ? (typeof directives)[N] extends Row<infer A>
+    ? A
+    : never
+  : never
 /** Directives whose row states a default. */
 export type DefaultedName = {
   [N in DirectiveName]: (typeof directives)[N] extends DefaultedRow<ReadonlyArray<unknown>> ? N : never

@@ -3,7 +3,7 @@ import * as Redacted from "effect/Redacted"
 import type { Contents } from "./content.ts"
 import { Diagnostics } from "./diagnostic.ts"
 import { whereToPutIt } from "./inspection.ts"
-import type { Credentials, Identity } from "./profile.ts"
+import type { Credentials, Identity, StaticChallenge } from "./profile.ts"
 import type { Settings } from "./settings.ts"
 
 export const identityOf = (settings: Settings, contents: Contents, report: Diagnostics): Identity | undefined => {
@@ -35,16 +35,26 @@ export const identityOf = (settings: Settings, contents: Contents, report: Diagn
 
 export const credentialsOf = (settings: Settings, contents: Contents, report: Diagnostics): Credentials | undefined => {
   const setting = settings.last("auth-user-pass")
+  const challenge = challengeOf(settings, report)
   if (setting === undefined) return undefined
   if (!settings.mentions("client") && !settings.mentions("pull"))
     report.error(setting, `"auth-user-pass" needs "pull"`, "add a line: client")
-  if (setting.content === undefined) return { _tag: "Ask", username: undefined }
+  if (setting.content === undefined) return { _tag: "Ask", username: undefined, challenge }
   const given = contents.login(setting, settings)
   if (given === undefined) return undefined
   const { username, password } = given
-  if (password !== undefined) return { _tag: "Given", username, password }
+  if (password !== undefined) return { _tag: "Given", username, password, challenge }
   report.info(setting, "the password is not given along with the user name: it is needed at start")
-  return { _tag: "Ask", username }
+  return { _tag: "Ask", username, challenge }
+}
+
+const challengeOf = (settings: Settings, report: Diagnostics): StaticChallenge | undefined => {
+  const setting = settings.last("static-challenge")
+  if (setting === undefined) return undefined
+  if (!settings.mentions("auth-user-pass"))
+    report.warning(setting, `"static-challenge" has no effect without "auth-user-pass"`)
+  const [text, echo, form = "scrv1"] = setting.values
+  return { text, echo: echo === "1", form }
 }
 
 export const requireProof = (settings: Settings, report: Diagnostics): void => {

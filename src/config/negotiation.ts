@@ -114,11 +114,14 @@ export const compressionOf = (settings: Settings, report: Diagnostics): Compress
   if (setting === undefined || setting.values[0] === "migrate") return undefined
   const allowed = settings.last("allow-compression")
   const framing = framingOf(setting.name, setting.values[0])
-  if (allowed?.values[0] === "no" && (framing === "lzo" || framing === "lz4" || framing === "lz4-v2")) {
+  const allow = allowed?.values[0] === "no" ? "no" : "asym"
+  if (framing === "lzo" || framing === "lz4" || framing === "lz4-v2") {
+    if (allowed === undefined || allow === "asym") return { framing, allow: "asym" }
     const message = `"${setting.name}" and "allow-compression no" (line ${allowed.line}) cannot both be given`
     report.error(setting, message, "a framing without compression: compress stub-v2")
+    return undefined
   }
-  return { framing, allow: allowed?.values[0] === "no" ? "no" : "asym" }
+  return { framing, allow }
 }
 
 const framingOf = (name: string, word: Exclude<CompressionWord, "migrate">): Compression["framing"] => {

@@ -31,23 +31,23 @@ export const networkOptions = (settings: Settings, names: boolean, report: Diagn
     redirectGateway: flagsOf(settings.all("redirect-gateway")),
     redirectPrivate: flagsOf(settings.all("redirect-private")),
     blockIpv6: settings.has("block-ipv6"),
-    clientNat: settings
-      .all("client-nat")
-      .map(({ values: [kind, network, prefix, alias] }) => ({ kind, network, prefix, alias })),
     dhcpOptions: settings.all("dhcp-option").flatMap((setting) => dhcpOption(setting, report)),
     dns: dnsOptions(settings.all("dns"), report),
   }
 }
 
 export const keepaliveOptions = (settings: Settings): KeepaliveOptions => {
-  const keepalive = settings.last("keepalive")?.values
-  // OpenVPN keeps one receive timer: of the two directives that set it, the last one holds.
-  const receive = settings.lastOf("ping-restart", "ping-exit")
+  // OpenVPN keeps one send timer and one receive timer: of the directives that set it, the last one holds.
+  const send = settings.lastOf("keepalive", "ping")
+  const receive = settings.lastOf("keepalive", "ping-restart", "ping-exit")
+  const keepalive = settings.last("keepalive")
   const inactive = settings.last("inactive")?.values
   return {
-    ping: keepalive?.[0] ?? settings.last("ping")?.values[0],
-    pingRestart: keepalive?.[1] ?? (receive?.name === "ping-restart" ? receive.values[0] : undefined),
-    pingExit: keepalive === undefined && receive?.name === "ping-exit" ? receive.values[0] : undefined,
+    ping: send?.values[0],
+    silence: receive && {
+      seconds: keepalive !== undefined && receive === keepalive ? keepalive.values[1] : receive.values[0],
+      then: receive.name === "ping-exit" ? "exit" : "restart",
+    },
     inactive: inactive && { seconds: inactive[0], bytes: inactive[1] ?? 0 },
     sessionTimeout: settings.last("session-timeout")?.values[0],
   }

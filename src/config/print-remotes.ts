@@ -98,8 +98,8 @@ const httpProxy = ({ host, port, authentication }: Extract<ProxyServer, { _tag: 
       return line("http-proxy", host, port, "auto")
     case "any-but-basic":
       return line("http-proxy", host, port, "auto-nct")
-    default:
-      return line("http-proxy", host, port, "stdin", authentication.method)
+    case "basic":
+      return line("http-proxy", host, port, "stdin", "basic")
   }
 }
 

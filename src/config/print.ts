@@ -5,7 +5,15 @@ import * as Redacted from "effect/Redacted"
 import { encodeBase64 } from "./base64.ts"
 import { dnsLines } from "./dns.ts"
 import { servers } from "./print-remotes.ts"
-import type { Compression, KeepaliveOptions, NetworkOptions, Profile, StaticKeyProfile, TlsProfile } from "./profile.ts"
+import type {
+  Compression,
+  KeepaliveOptions,
+  NetworkOptions,
+  Profile,
+  StaticChallenge,
+  StaticKeyProfile,
+  TlsProfile,
+} from "./profile.ts"
 import { writeStaticKey } from "./static-key.ts"
 import { withColons } from "./values.ts"
 import { block, fileLine, flag, line, secretBlock, setting } from "./written.ts"
@@ -54,16 +62,9 @@ export const print = (profile: Profile, options: { readonly secrets?: boolean } 
   return `${lines.join("\n")}\n`
 }
 
-const keepalive = ({
-  ping,
-  pingRestart,
-  pingExit,
-  inactive,
-  sessionTimeout,
-}: KeepaliveOptions): ReadonlyArray<string> => [
+const keepalive = ({ ping, silence, inactive, sessionTimeout }: KeepaliveOptions): ReadonlyArray<string> => [
   ...(ping === undefined ? [] : line("ping", ping)),
-  ...(pingRestart === undefined ? [] : line("ping-restart", pingRestart)),
-  ...(pingExit === undefined ? [] : line("ping-exit", pingExit)),
+  ...(silence === undefined ? [] : line(`ping-${silence.then}`, silence.seconds)),
   ...(inactive === undefined ? [] : line("inactive", inactive.seconds, inactive.bytes)),
   ...(sessionTimeout === undefined ? [] : line("session-timeout", sessionTimeout)),
 ]
@@ -92,9 +93,6 @@ const network = (options: NetworkOptions): ReadonlyArray<string> => {
     ...(options.redirectGateway === undefined ? [] : line("redirect-gateway", ...options.redirectGateway)),
     ...(options.redirectPrivate === undefined ? [] : line("redirect-private", ...options.redirectPrivate)),
     ...flag("block-ipv6", options.blockIpv6),
-    ...options.clientNat.flatMap(({ kind, network, prefix, alias }) =>
-      line("client-nat", kind, network, prefix, alias),
-    ),
     ...dnsLines(options.dns).flatMap((words) => line("dns", ...words)),
     ...options.dhcpOptions.flatMap(({ type, value }) => line("dhcp-option", type, ...(value === "" ? [] : [value]))),
   ]
@@ -139,7 +137,7 @@ const issuers = ({ digest, values }: NonNullable<TlsProfile["trust"]["issuerFing
   digest === "SHA256" ? block("verify-hash", values.map(withColons)) : line("verify-hash", values[0], digest)
 
 const proofs = (profile: TlsProfile, shown: boolean): ReadonlyArray<string> => {
-  const { identity, credentials, staticChallenge } = profile
+  const { identity, credentials } = profile
   return [
     ...(identity === undefined ? [] : certificate(identity, shown)),
     ...(credentials?._tag === "Ask" && credentials.username === undefined ? line("auth-user-pass") : []),
@@ -149,12 +147,15 @@ const proofs = (profile: TlsProfile, shown: boolean): ReadonlyArray<string> => {
     ...(credentials?._tag === "Given"
       ? secretBlock("auth-user-pass", [credentials.username, Redacted.value(credentials.password)], shown)
       : []),
-    ...(staticChallenge === undefined
-      ? []
-      : line("static-challenge", staticChallenge.text, staticChallenge.echo ? "1" : "0")),
+    ...(credentials?.challenge === undefined ? [] : challenge(credentials.challenge)),
     ...(identity === undefined && credentials === undefined ? line("setenv", "CLIENT_CERT", "0") : []),
   ]
 }
+
+const challenge = ({ text, echo, form }: StaticChallenge): ReadonlyArray<string> =>
+  form === "scrv1"
+    ? line("static-challenge", text, echo ? "1" : "0")
+    : line("static-challenge", text, echo ? "1" : "0", form)
 
 const certificate = (identity: NonNullable<TlsProfile["identity"]>, shown: boolean): ReadonlyArray<string> => {
   const passphrase =

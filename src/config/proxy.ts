@@ -1,26 +1,43 @@
 /** The proxy that a server is reached through: `http-proxy` with its companions, or `socks-proxy`. */
 import type { Contents, GivenLogin } from "./content.ts"
 import { type Diagnostics, quote } from "./diagnostic.ts"
-import type { ProxyLogin, ProxyServer } from "./profile.ts"
+import type { ProxyLogin, ProxyServer, SocksProxy } from "./profile.ts"
 import type { Setting, Settings } from "./settings.ts"
 
-/** `scope`: what applies to the server. */
-export const proxyOf = (
-  scope: Settings,
-  contents: Contents,
-  transport: "udp" | "tcp",
-  report: Diagnostics,
-): ProxyServer | undefined => {
+/** Of a server that is reached over TCP. `scope`: what applies to it. */
+export const proxyOf = (scope: Settings, contents: Contents, report: Diagnostics): ProxyServer | undefined => {
   const http = scope.last("http-proxy")
+  if (http !== undefined) return httpProxy(http, scope, contents, report)
+  reportDetails(scope, report)
+  return socksProxy(scope, contents)
+}
+
+/** Of a server that is reached over UDP. */
+export const datagramProxyOf = (scope: Settings, contents: Contents, report: Diagnostics): SocksProxy | undefined => {
+  const http = scope.last("http-proxy")
+  if (http === undefined) reportDetails(scope, report)
+  else
+    report.error(
+      http,
+      `"http-proxy" carries TCP only, and the server is reached over UDP`,
+      "proto tcp-client, if the server has it",
+    )
   const socks = scope.last("socks-proxy")
-  if (http !== undefined) return httpProxy(http, scope, contents, transport, report)
+  if (socks !== undefined)
+    report.pending(socks, `"socks-proxy" is not supported over UDP yet`, "proto tcp-client, if the server has it")
+  return socksProxy(scope, contents)
+}
+
+const reportDetails = (scope: Settings, report: Diagnostics): void => {
   for (const name of ["http-proxy-option", "http-proxy-user-pass"] as const) {
     const detail = scope.last(name)
     if (detail !== undefined) report.warning(detail, `"${name}" has no effect without "http-proxy"`)
   }
+}
+
+const socksProxy = (scope: Settings, contents: Contents): SocksProxy | undefined => {
+  const socks = scope.last("socks-proxy")
   if (socks === undefined) return undefined
-  if (transport === "udp")
-    report.pending(socks, `"socks-proxy" is not supported over UDP yet`, "proto tcp-client, if the server has it")
   const [host, port = 1080, file] = socks.values
   const inline = scope.last("socks-proxy-user-pass")
   const login = inline === undefined ? undefined : given(contents.login(inline, scope))
@@ -36,26 +53,23 @@ const httpProxy = (
   http: Setting<readonly [string, number, string?, ("none" | "basic" | "ntlm" | "ntlm2")?]>,
   scope: Settings,
   contents: Contents,
-  transport: "udp" | "tcp",
   report: Diagnostics,
 ): ProxyServer => {
   const [host, port, file, method] = http.values
-  if (transport === "udp")
-    report.error(
-      http,
-      `"http-proxy" carries TCP only, and the server is reached over UDP`,
-      "proto tcp-client, if the server has it",
-    )
   const inline = scope.last("http-proxy-user-pass")
   const login = inline && given(contents.login(inline, scope))
   const { version, userAgent, headers } = requestOptions(scope.every("http-proxy-option"), report)
   const proxy = { _tag: "Http", host, port, version, userAgent, headers } as const
-  if (method === "none" || (file === undefined && inline === undefined)) return { ...proxy, authentication: undefined }
   if (method === "ntlm" || method === "ntlm2")
-    report.pending(http, `"http-proxy" with ${method} is not supported`, "basic, or auto for digest and basic")
+    report.error(
+      http,
+      `"http-proxy" with ${method} is refused: NTLM rests on MD4, which OpenSSL 3 no longer has`,
+      "auto, for digest and basic, where the proxy offers one of them",
+    )
+  if (method === "none" || (file === undefined && inline === undefined)) return { ...proxy, authentication: undefined }
   const isFile = file !== undefined && file !== "auto" && file !== "auto-nct"
   const authentication = {
-    method: isFile ? (method ?? "basic") : file === "auto-nct" ? ("any-but-basic" as const) : ("any" as const),
+    method: isFile ? ("basic" as const) : file === "auto-nct" ? ("any-but-basic" as const) : ("any" as const),
     login: login ?? (isFile && inline === undefined ? loginOf(http, file, scope, contents) : { _tag: "Ask" as const }),
   }
   return { ...proxy, authentication }

@@ -53,7 +53,10 @@ export const updatePush = (
 
 const notUpdatable = (name: string): string | undefined => {
   if (!isDirective(name)) return "it is unknown"
-  return rowOf(name).updatable ? undefined : "it cannot be changed while connected"
+  const { updatable, push, status } = rowOf(name)
+  // What has no effect here is as good changed as not.
+  const isVain = push !== undefined && status.tag === "ignored"
+  return updatable || isVain ? undefined : "it cannot be changed while connected"
 }
 
 const nameOf = (option: string): string => option.split(/\s/, 1)[0]!

@@ -2,7 +2,7 @@
 import type { Contents } from "./content.ts"
 import { Diagnostics } from "./diagnostic.ts"
 import type { ControlWrapping, Remote } from "./profile.ts"
-import { proxyOf } from "./proxy.ts"
+import { datagramProxyOf, proxyOf } from "./proxy.ts"
 import { type Setting, Settings } from "./settings.ts"
 
 /** At least one, or none after a complaint. */
@@ -69,7 +69,6 @@ const build = (
   report: Diagnostics,
 ): Remote => {
   const written = protocol ?? scope.values("proto")[0]
-  const transport = written.startsWith("udp") ? "udp" : "tcp"
   const [wait, maximum = 300] = scope.values("connect-retry")
   const tunMtu = scope.values("tun-mtu")[0]
   const local = localOf(scope)
@@ -80,22 +79,30 @@ const build = (
       "the server's address and port are our own",
       "is this line meant for the server?",
     )
-  return {
+  const endpoint = {
     host,
     port: remotePort,
-    transport,
     family: written.includes("4") ? "ipv4" : written.includes("6") ? "ipv6" : "any",
-    proxy: proxyOf(scope, contents, transport, report),
     local,
-    float: scope.has("float"),
     connectTimeout: scope.values("server-poll-timeout")[0],
     connectRetry: { wait, maximum: Math.max(wait, maximum) },
-    explicitExitNotify: exitNotifyOf(scope, transport, report),
     controlWrapping,
     tunMtu,
     mssfix: mssfixOf(scope, tunMtu),
-    fragment: fragmentOf(scope, transport, report),
     maxPacketSize: scope.values("max-packet-size")[0],
+  } as const
+  if (written.startsWith("tcp")) {
+    reportDatagramOnly(scope, report)
+    const proxy = proxyOf(scope, contents, report)
+    return { ...endpoint, transport: "tcp", proxy, float: false, explicitExitNotify: undefined, fragment: undefined }
+  }
+  return {
+    ...endpoint,
+    transport: "udp",
+    proxy: datagramProxyOf(scope, contents, report),
+    float: scope.has("float"),
+    explicitExitNotify: exitNotifyOf(scope),
+    fragment: fragmentOf(scope),
   }
 }
 
@@ -123,22 +130,28 @@ const localOf = (scope: Settings): Remote["local"] => {
   return address === undefined && port === 0 ? undefined : { address, port: port === 0 ? undefined : port }
 }
 
-const exitNotifyOf = (scope: Settings, transport: Remote["transport"], report: Diagnostics): number | undefined => {
+/** 0 is not at all. */
+const exitNotifyOf = (scope: Settings): number | undefined => {
   const setting = scope.last("explicit-exit-notify")
-  if (setting === undefined) return undefined
-  const times = setting.values[0] ?? 1
-  if (transport === "udp") return times === 0 ? undefined : times
-  report.info(setting, `"explicit-exit-notify" has no effect over TCP: closing the connection tells the server`)
-  return undefined
+  return setting && ((setting.values[0] ?? 1) || undefined)
 }
 
-const fragmentOf = (scope: Settings, transport: Remote["transport"], report: Diagnostics): Remote["fragment"] => {
+const fragmentOf = (scope: Settings): Remote["fragment"] => {
   const setting = scope.last("fragment")
   if (setting === undefined) return undefined
-  if (transport === "tcp")
-    report.error(setting, `"fragment" is for UDP only, and the server is reached over TCP`, "remove the line")
   const [size, counts = "payload"] = setting.values
   return { size, counts }
+}
+
+const reportDatagramOnly = (scope: Settings, report: Diagnostics): void => {
+  const notify = scope.last("explicit-exit-notify")
+  const float = scope.last("float")
+  const fragment = scope.last("fragment")
+  if (notify !== undefined)
+    report.info(notify, `"explicit-exit-notify" has no effect over TCP: closing the connection tells the server`)
+  if (float !== undefined) report.info(float, `"float" has no effect over TCP: a connection has two fixed ends`)
+  if (fragment !== undefined)
+    report.error(fragment, `"fragment" is for UDP only, and the server is reached over TCP`, "remove the line")
 }
 
 const wrappings = ["tls-auth", "tls-crypt", "tls-crypt-v2"] as const

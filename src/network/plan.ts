@@ -78,7 +78,6 @@ export const mergeNetwork = (file: NetworkOptions, pushed: NetworkOptions): Netw
   redirectGateway: pushed.redirectGateway ?? file.redirectGateway,
   redirectPrivate: pushed.redirectPrivate ?? file.redirectPrivate,
   blockIpv6: pushed.blockIpv6 || file.blockIpv6,
-  clientNat: [...file.clientNat, ...pushed.clientNat],
   dhcpOptions: [...file.dhcpOptions, ...pushed.dhcpOptions],
   dns: {
     servers: [...file.dns.servers, ...pushed.dns.servers],

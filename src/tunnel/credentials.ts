@@ -66,7 +66,7 @@ export const credentialsFrom = (places: CredentialPlaces) => {
 const loginOf = (profile: Profile, places: CredentialPlaces): Login =>
   new Login({
     read: () => readCredentials(profile, places),
-    staticChallenge: profile.mode === "tls" && profile.staticChallenge !== undefined ? "scrv1" : undefined,
+    staticChallenge: profile.mode === "tls" ? profile.credentials?.challenge?.form : undefined,
   })
 
 /** Undefined: the profile wants none. A failure is a sentence that says what is missing where. */

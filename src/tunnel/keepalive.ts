@@ -2,7 +2,7 @@
  * ping, ping-restart, ping-exit, inactive and session-timeout of one connection. Nothing ticks: each policy sleeps until
  * the earliest moment at which it could have to act, looks at the counters, and sleeps for what remains.
  */
-import { Effect } from "effect"
+import { Effect, Equal, Queue } from "effect"
 import type { KeepaliveOptions } from "../config/index.ts"
 import { AttemptFailed } from "./errors.ts"
 
@@ -16,28 +16,36 @@ export interface Activity {
   readonly ping: () => void
 }
 
-/** Runs as long as the connection lives; fails with the policy that ended it. */
-export const keepalive = (options: KeepaliveOptions, activity: Activity): Effect.Effect<never, AttemptFailed> =>
+/** Runs as long as the connection lives; fails with the policy that ended it. Of `limits` the last ones hold. */
+export const keepalive = Effect.fnUntraced(function* (limits: Queue.Dequeue<KeepaliveOptions>, activity: Activity) {
+  const since = activity.now()
+  for (let options = yield* Queue.take(limits); ; ) {
+    options = yield* Effect.raceFirst(policies(options, since, activity), others(options, limits))
+  }
+})
+
+/** The same again leaves the timers as they run. */
+const others = Effect.fnUntraced(function* (options: KeepaliveOptions, limits: Queue.Dequeue<KeepaliveOptions>) {
+  for (;;) {
+    const next = yield* Queue.take(limits)
+    if (!Equal.equals(next, options)) return next
+  }
+})
+
+/** `since`: when the connection was up. */
+const policies = (options: KeepaliveOptions, since: number, activity: Activity): Effect.Effect<never, AttemptFailed> =>
   Effect.raceAllFirst([
     Effect.never,
     ...enabled(options.ping, (seconds) => pings(seconds, activity)),
-    ...enabled(options.pingRestart, (seconds) =>
+    ...enabled(options.silence?.seconds, (seconds) =>
       silence(seconds, activity, {
-        tag: "PingRestart",
-        retry: "same",
-        message: `nothing heard from the server for ${seconds} s (ping-restart)`,
-      }),
-    ),
-    ...enabled(options.pingExit, (seconds) =>
-      silence(seconds, activity, {
-        tag: "PingExit",
-        retry: "never",
-        message: `nothing heard from the server for ${seconds} s (ping-exit)`,
+        ...afterSilence[options.silence!.then],
+        message: `nothing heard from the server for ${seconds} s (ping-${options.silence!.then})`,
       }),
     ),
     ...enabled(options.sessionTimeout, (seconds) =>
       Effect.andThen(
-        Effect.sleep(seconds * 1000),
+        Effect.sleep(Math.max(0, since + seconds * 1000 - activity.now())),
         ended({
           tag: "SessionTimeout",
           retry: "never",
@@ -63,6 +71,11 @@ const pings = (seconds: number, activity: Activity) =>
       }
     }
   })
+
+const afterSilence = {
+  restart: { tag: "PingRestart", retry: "same" },
+  exit: { tag: "PingExit", retry: "never" },
+} as const
 
 const silence = (seconds: number, activity: Activity, reason: AttemptFailed["reason"]) =>
   Effect.gen(function* () {

@@ -29,6 +29,7 @@ export const serve = Effect.fnUntraced(function* ({
   const plane = yield* DataPlane
   yield* tellKey(first)
   const path = yield* followPath(remote, address, first.key)
+  const limits = yield* Queue.sliding<KeepaliveOptions>(1)
   /** Makes the host what file and server want; also while the tunnel is up, when the server changes its mind. */
   const configure = Effect.fnUntraced(function* (pushed: Pushed | undefined) {
     const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
@@ -38,21 +39,18 @@ export const serve = Effect.fnUntraced(function* ({
     const killSwitch = yield* KillSwitch
     const device = yield* TunDevice
     yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(networkRefused))
-    yield* status.update({ routes: yield* hostNetwork.current, addresses, mtu })
+    const keptAlive = keepaliveOf(profile.keepalive, pushed?.keepalive, remote.transport, profile.pull)
+    Queue.offerUnsafe(limits, keptAlive)
+    driver.exitNotify.times = remote.explicitExitNotify ?? pushed?.explicitExitNotify
+    const deadAfter = keptAlive.silence?.seconds || undefined
+    yield* status.update({ routes: yield* hostNetwork.current, addresses, mtu, deadAfter })
     return { addresses, mtu }
   })
-  const limits = keepaliveOf(profile.keepalive, pushed?.keepalive, remote.transport, profile.pull)
   const announce = Effect.gen(function* () {
     const { addresses, mtu } = yield* configure(pushed)
-    driver.exitNotify.times = remote.explicitExitNotify ?? pushed?.explicitExitNotify
     driver.setEstablished()
     const { connects, since } = yield* status.get
-    yield* status.update({
-      phase: "connected",
-      connects: connects + 1,
-      lastError: undefined,
-      deadAfter: limits.pingRestart || limits.pingExit || undefined,
-    })
+    yield* status.update({ phase: "connected", connects: connects + 1, lastError: undefined })
     const { cipher, tls } = yield* status.get
     yield* status.event("connected", `connected: ${cipher}, ${tls}, ${addresses.join(" ") || "no address"}`, {
       facts: { cipher, tls, addresses, mtu, seconds: ((yield* Clock.currentTimeMillis) - since) / 1000 },
@@ -125,11 +123,10 @@ export const keepaliveOf = (
 ): KeepaliveOptions => {
   const merged = {
     ping: pushed?.ping ?? file.ping,
-    pingRestart: pushed?.pingRestart ?? file.pingRestart,
-    pingExit: pushed?.pingExit ?? file.pingExit,
+    silence: pushed?.silence ?? file.silence,
     inactive: pushed?.inactive ?? file.inactive,
     sessionTimeout: pushed?.sessionTimeout ?? file.sessionTimeout,
   }
-  const silent = merged.pingRestart === undefined && merged.pingExit === undefined
-  return silent && pull && transport === "udp" ? { ...merged, pingRestart: 120 } : merged
+  if (merged.silence !== undefined || !pull || transport !== "udp") return merged
+  return { ...merged, silence: { seconds: 120, then: "restart" } }
 }

@@ -146,7 +146,7 @@ describe("credentials", () => {
   test("may leave the password to be asked for", () => {
     for (const content of ["alice\n", "alice\n\n"]) {
       const text = minimal().replace("auth-user-pass", `<auth-user-pass>\n${content}</auth-user-pass>`)
-      expect(profileOf(text).credentials).toEqual({ _tag: "Ask", username: "alice" })
+      expect(profileOf(text).credentials).toEqual({ _tag: "Ask", username: "alice", challenge: undefined })
       expect(notesOf(text)).toEqual([
         "4:1: info: the password is not given along with the user name: it is needed at start",
       ])

@@ -75,6 +75,7 @@ const whyAccepted = (text: string, message: string): DifferenceId | undefined =>
   const unknown = /Unrecognized option.*: ([a-z0-9-]+) \(/.exec(message)?.[1]
   if (unknown !== undefined) {
     if (/ignore-unknown-option|FORWARD_COMPATIBLE/.test(text) && !isDirective(unknown)) return "order"
+    if (unknown === "static-challenge") return "newer"
     return unknown === "socks-proxy-user-pass" ? "blocks" : isWithoutEffect(unknown) ? "elsewhere" : undefined
   }
   const found = acceptances.find(([, pattern]) => pattern.test(message))?.[0]
@@ -90,7 +91,7 @@ const acceptances: ReadonlyArray<readonly [DifferenceId, RegExp]> = [
   ["directories", /--crl-verify directory fails/],
   ["line-ends", /format error in hash fingerprint/],
   ["comments", /Maximum option line length/],
-  ["default-list", /--data-ciphers list contains unsupported/],
+  ["newer", /--data-ciphers list contains unsupported/],
   ["blocks", /not expected to be inline|http-proxy-user-pass' cannot be used in this context/],
   ["proxy-details", /--http-proxy (MUST be used|not specified but)/],
   ["route-gateway", /route-gateway parm 'default'/],
@@ -117,7 +118,7 @@ const examples: Readonly<Record<DifferenceId, string>> = {
   elsewhere: "block-outside-dns\nkeysize 256",
   device: "",
   order: "unheard-of 1\nignore-unknown-option unheard-of",
-  "default-list": "data-ciphers DEFAULT",
+  newer: "data-ciphers DEFAULT\nstatic-challenge Code? 1 concat",
   comments: `# ${"x".repeat(300)}`,
   blocks: "<askpass>\nsecret\n</askpass>",
   "proxy-details": "<http-proxy-user-pass>\nalice\nhunter2\n</http-proxy-user-pass>",

@@ -56,8 +56,7 @@ describe("defaults", () => {
     ])
     expect(profile.keepalive).toEqual({
       ping: undefined,
-      pingRestart: undefined,
-      pingExit: undefined,
+      silence: undefined,
       inactive: undefined,
       sessionTimeout: undefined,
     })
@@ -176,7 +175,6 @@ dhcp-option disable-nbt`),
         { type: "DOMAIN-SEARCH", value: "corp.example" },
         { type: "DISABLE-NBT", value: "" },
       ],
-      clientNat: [],
       dns: { servers: [], searchDomains: [] },
     })
   })
@@ -186,16 +184,16 @@ describe("keepalive", () => {
   const keepaliveOf = (lines: string) => profileOf(minimal(lines)).keepalive
 
   test("sets ping and ping-restart", () => {
-    expect(keepaliveOf("keepalive 10 60")).toMatchObject({ ping: 10, pingRestart: 60, pingExit: undefined })
+    expect(keepaliveOf("keepalive 10 60")).toMatchObject({ ping: 10, silence: { seconds: 60, then: "restart" } })
   })
 
   test("0 is off, which is not the same as not said", () => {
-    expect(keepaliveOf("ping 0\nping-restart 0")).toMatchObject({ ping: 0, pingRestart: 0 })
+    expect(keepaliveOf("ping 0\nping-restart 0")).toMatchObject({ ping: 0, silence: { seconds: 0, then: "restart" } })
   })
 
   test("the last of ping-restart and ping-exit holds", () => {
-    expect(keepaliveOf("ping-restart 0\nping-exit 120")).toMatchObject({ pingRestart: undefined, pingExit: 120 })
-    expect(keepaliveOf("ping-exit 120\nping-restart 30")).toMatchObject({ pingRestart: 30, pingExit: undefined })
+    expect(keepaliveOf("ping-restart 0\nping-exit 120")).toMatchObject({ silence: { seconds: 120, then: "exit" } })
+    expect(keepaliveOf("ping-exit 120\nping-restart 30")).toMatchObject({ silence: { seconds: 30, then: "restart" } })
     expect(notesOf(minimal("ping-exit 120\nping-restart 30"))).toEqual([
       '6:1: warning: "ping-restart" takes the place of "ping-exit" (line 5): there is one such timer',
     ])
@@ -367,6 +365,8 @@ describe("unknown directives", () => {
 
 describe("refused directives", () => {
   const lines = [
+    "client-nat snat 10.0.0.0 255.0.0.0 11.0.0.0",
+    "proto tcp\nhttp-proxy proxy.example 8080 auto ntlm2",
     "dev null",
     "no-replay",
     "no-iv",
@@ -471,6 +471,22 @@ describe("diagnostics", () => {
   })
 })
 
+describe("static-challenge", () => {
+  const challenge = (line: string) => profileOf(minimal(line)).credentials?.challenge
+
+  test("belongs to the login, in OpenVPN's encoding or behind the password", () => {
+    expect(challenge('static-challenge "Your code?" 1')).toEqual({ text: "Your code?", echo: true, form: "scrv1" })
+    expect(challenge("static-challenge Code? 0 scrv1")).toEqual({ text: "Code?", echo: false, form: "scrv1" })
+    expect(challenge("static-challenge Code? 0 concat")).toEqual({ text: "Code?", echo: false, form: "concat" })
+  })
+
+  test("means nothing without a login", () => {
+    expect(
+      notesOf(`client\nremote a\nremote-cert-tls server\nsetenv CLIENT_CERT 0\nstatic-challenge a 1\n${ca}`),
+    ).toEqual(['5:1: warning: "static-challenge" has no effect without "auth-user-pass"'])
+  })
+})
+
 test("a username and password of a block, a file, or asked for", () => {
   const base = `client\nremote a\nremote-cert-tls server\n${ca}`
   const inline = profileOf(`${base}<auth-user-pass>\nalice\np w#1\n</auth-user-pass>\n`).credentials
@@ -479,5 +495,9 @@ test("a username and password of a block, a file, or asked for", () => {
   expect(profileOf(`${base}auth-user-pass login`, files({ login: "bob\r\nsecret\r\n" })).credentials).toMatchObject({
     username: "bob",
   })
-  expect(profileOf(`${base}auth-user-pass`).credentials).toEqual({ _tag: "Ask", username: undefined })
+  expect(profileOf(`${base}auth-user-pass`).credentials).toEqual({
+    _tag: "Ask",
+    username: undefined,
+    challenge: undefined,
+  })
 })

@@ -54,6 +54,8 @@ describe("parse, print, parse gives the same profile", () => {
     "tls-version-min 1.3\ntls-version-max 1.3\ntls-cipher A:B\ntls-ciphersuites C\ntls-groups D\ntls-cert-profile suiteb",
     "auth SHA512\ndata-ciphers CHACHA20-POLY1305\ndata-ciphers-fallback AES-128-GCM\nreplay-window 0",
     "hand-window 1\ntran-window 0\ntls-timeout 1\nreneg-sec 0\nreneg-bytes 9007199254740991\nreneg-pkts 1\nverb 11\nauth-retry nointeract\npersist-tun",
+    'static-challenge "Your code?" 0',
+    "static-challenge Code? 1 concat",
     "verify-x509-name server- name-prefix\nremote-cert-tls client",
     `peer-fingerprint ${new Array(32).fill("AB").join(":")}\npeer-fingerprint ${new Array(32).fill("00").join(":")}`,
   ]

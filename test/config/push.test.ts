@@ -23,11 +23,10 @@ test("what OpenVPN 2.6 pushes with topology subnet and both address families", (
       redirectGateway: ["def1", "bypass-dhcp"],
       redirectPrivate: undefined,
       blockIpv6: false,
-      clientNat: [],
       dhcpOptions: [{ type: "DNS", value: "10.8.0.1" }],
       dns: { servers: [], searchDomains: [] },
     },
-    keepalive: { ping: 10, pingRestart: 60, pingExit: undefined, inactive: undefined, sessionTimeout: undefined },
+    keepalive: { ping: 10, silence: { seconds: 60, then: "restart" }, inactive: undefined, sessionTimeout: undefined },
     cipher: "AES-256-GCM",
     peerId: 0,
     protocolFlags: ["cc-exit", "tls-ekm", "dyn-tls-crypt"],
@@ -73,7 +72,7 @@ test("the other options that a server may send", () => {
     compression: "comp-lzo no",
     peerId: 16777214,
     cipher: "CHACHA20-POLY1305",
-    keepalive: { pingExit: 30, inactive: { seconds: 60, bytes: 100 }, sessionTimeout: 3600 },
+    keepalive: { silence: { seconds: 30, then: "exit" }, inactive: { seconds: 60, bytes: 100 }, sessionTimeout: 3600 },
     network: { blockIpv6: true, redirectPrivate: [] },
   })
 })
@@ -106,7 +105,7 @@ describe("options that are skipped", () => {
       const { pushed, notes } = read(`ping-restart 7,${option},tun-mtu 1400`)
       expect(notes).toEqual([note])
       expect(pushed).toMatchObject({
-        keepalive: { ping: undefined, pingRestart: 7 },
+        keepalive: { ping: undefined, silence: { seconds: 7, then: "restart" } },
         tunMtu: 1400,
         network: { routes: [], dhcpOptions: [] },
       })

@@ -35,7 +35,7 @@ export const checkFile = (text: string, roundTrip: boolean): boolean => {
 const sha256 = new Array(32).fill("cd").join(":")
 const seeds = [
   minimal(
-    "proto tcp\nhttp-proxy p 8080 auto\n<http-proxy-user-pass>\na\nb\n</http-proxy-user-pass>\nhttp-proxy-option CUSTOM-HEADER x y\nsndbuf 9\nmark 3\ndns server 1 address 1.1.1.1:53 fd00::1\ndns search-domains a b\nclient-nat snat 10.0.0.0 255.0.0.0 11.0.0.0",
+    "proto tcp\nhttp-proxy p 8080 auto\n<http-proxy-user-pass>\na\nb\n</http-proxy-user-pass>\nhttp-proxy-option CUSTOM-HEADER x y\nsndbuf 9\nmark 3\ndns server 1 address 1.1.1.1:53 fd00::1\ndns search-domains a b",
   ),
   minimal(
     `fragment 1300\nverify-hash ${sha256} SHA256\nremote-cert-ku a0 88\nx509-username-field CN ext:subjectAltName\ncomp-lzo no\nstatic-challenge "a b" 1\ncrl-verify d dir\ndata-ciphers AES-256-CBC:AES-192-GCM\nifconfig-noexec`,

@@ -15,7 +15,6 @@ const none: NetworkOptions = {
   redirectGateway: undefined,
   redirectPrivate: undefined,
   blockIpv6: false,
-  clientNat: [],
   dhcpOptions: [],
   dns: { servers: [], searchDomains: [] },
 }

@@ -129,27 +129,33 @@ export const connection = {
     takes: takes([], [integer("times", 0, 255)]),
     connection: true,
     push: "other",
+    updatable: true,
     otherwise: "off; without a number: 1",
     doc: "Tell the server when leaving. UDP only.",
   }),
   keepalive: honoured({
     takes: takes([integer("interval", 1, 2147483647), integer("timeout", 1, 2147483647)]),
+    push: "other",
+    updatable: true,
     doc: "Short for `ping` interval and `ping-restart` timeout; the timeout is at least twice the interval.",
   }),
   ping: honoured({
     takes: takes([seconds]),
     push: "other",
+    updatable: true,
     doc: "Send a ping when nothing was sent for so long; 0 is off.",
   }),
   "ping-restart": honoured({
     takes: takes([seconds]),
     push: "other",
+    updatable: true,
     otherwise: "120 with `pull` over UDP, until the server says otherwise",
     doc: "Reconnect when nothing was received for so long; 0 is off. The last of `ping-restart` and `ping-exit` holds.",
   }),
   "ping-exit": honoured({
     takes: takes([seconds]),
     push: "other",
+    updatable: true,
     doc: "Exit when nothing was received for so long; 0 is off.",
   }),
   "ping-timer-rem": ignored(
@@ -160,11 +166,13 @@ export const connection = {
   inactive: honoured({
     takes: takes([seconds], [integer("bytes", 0, Number.MAX_SAFE_INTEGER)]),
     push: "other",
+    updatable: true,
     doc: "Exit when nothing, or fewer bytes than given, went through the tunnel for so long; 0 is off.",
   }),
   "session-timeout": honoured({
     takes: takes([seconds]),
     push: "other",
+    updatable: true,
     doc: "Exit so long after the session began; 0 is off.",
   }),
   "hand-window": honoured({
@@ -201,7 +209,7 @@ export const connection = {
     takes: takes([host, port], [path, oneOf("none", "basic", "ntlm", "ntlm2")]),
     connection: true,
     conflicts: ["socks-proxy"],
-    doc: "Connect through an HTTP proxy (TCP only). The third word is a file with user name and password, or `auto`, or `auto-nct` (never in clear).",
+    doc: "Connect through an HTTP proxy (TCP only). The third word is a file with user name and password, or `auto`, or `auto-nct` (never in clear). `ntlm` and `ntlm2` are refused: NTLM rests on MD4, which OpenSSL 3 no longer has.",
   }),
   "http-proxy-option": honoured({
     takes: takes([oneOf("VERSION", "AGENT", "CUSTOM-HEADER"), text("value")], [{ ...word, syntax: "value" }]),

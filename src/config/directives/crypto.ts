@@ -63,8 +63,8 @@ export const crypto = {
     doc: "The user name that goes with `auth-token`.",
   }),
   "static-challenge": honoured({
-    takes: takes([text("text"), oneOf("0", "1")]),
-    doc: "Ask for a one-time code along with the password; 1: the answer may be shown while it is typed.",
+    takes: takes([text("text"), oneOf("0", "1")], [oneOf("scrv1", "concat")]),
+    doc: "Send a one-time code along with the password; 1: it may be shown while it is typed. `concat` puts it behind the password, as servers want that know nothing of codes.",
   }),
   "peer-fingerprint": honoured({
     takes: takes([sha256Fingerprint]),

@@ -1,5 +1,5 @@
 /** Rows: the tun device, addresses, routes, names, and what may be taken from the server. */
-import { flag, honoured, ignored, notYet, type Row, takes, takesMany, usage, word } from "../row.ts"
+import { flag, honoured, ignored, type Row, refused, takes, takesMany, usage, word } from "../row.ts"
 import { deviceName, host, integer, ipv4, ipv6, ipv6Prefix, netmask, oneOf, text, wordOr } from "../values.ts"
 
 const metric = wordOr("default", integer("metric", 0, 2147483647))
@@ -95,6 +95,7 @@ export const network = {
   "route-ipv6-gateway": honoured({
     takes: takes([ipv6]),
     push: "other",
+    updatable: true,
     doc: "The gateway of IPv6 routes that name none.",
   }),
   "route-metric": honoured({
@@ -137,13 +138,12 @@ export const network = {
     updatable: true,
     doc: "Refuse IPv6 packets that would enter the tunnel.",
   }),
-  "client-nat": honoured({
-    takes: takes([oneOf("snat", "dnat"), ipv4, netmask, ipv4]),
-    pending: notYet("translate with nft in the pod instead"),
-    repeats: true,
-    push: "route",
-    doc: "Translate addresses one to one on their way into the tunnel: network, netmask, and the network that the other side sees.",
-  }),
+  "client-nat": refused(
+    "packets are carried as they are",
+    "Translate addresses one to one on their way into the tunnel.",
+    "translate with nft in the pod",
+    { push: "route" },
+  ),
   "dhcp-option": honoured({
     takes: takes([text("type")], [word]),
     repeats: true,
