@@ -140,6 +140,7 @@ export class Configuration {
       return
     }
     this.#noteSkipped([...updated.notes, ...notes])
+    this.#exitNotify = this.#options.explicitExitNotify ?? pushed.explicitExitNotify
     this.#calls.emit({ type: "pushUpdated", options: pushed })
   }
 
@@ -174,7 +175,7 @@ export class Configuration {
     this.#options.login.accepted()
     this.#adoptToken(pushed)
     this.#pushed = new PushedOptions(parts, this.#options.pushPolicy)
-    this.#exitNotify ??= pushed.explicitExitNotify
+    this.#exitNotify = this.#options.explicitExitNotify ?? pushed.explicitExitNotify
     this.#calls.emit({ type: "pushed", options: pushed })
     this.#agree(state, data.success)
   }

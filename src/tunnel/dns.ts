@@ -5,7 +5,7 @@
 import { createSocket } from "node:dgram"
 import { writeFileSync } from "node:fs"
 import { createServer } from "node:net"
-import { Context, Effect, FiberSet, type Scope } from "effect"
+import { Context, Effect, FiberHandle, FiberSet, type Scope } from "effect"
 import { forwarding, originalOf, podNames, type TunnelNames } from "../network/index.ts"
 import { counted, silentServers } from "./dns/check.ts"
 import { Forwarder } from "./dns/forwarder.ts"
@@ -48,6 +48,8 @@ export class Dns extends Context.Service<
     // A pod without IPv6 has no such address, and no queries over it.
     yield* Effect.ignore(listen(forwarder, "::1", port))
     if (mode === "resolvconf") yield* useResolvConf
+    /** A server may name others while the tunnel is up: only the last ones are watched. */
+    const watching = yield* FiberHandle.make<never>()
     return Dns.of({
       forwards: true,
       fallback: pod.settings.dns,
@@ -68,7 +70,11 @@ export class Dns extends Context.Service<
         if (mode === "resolvconf") yield* Effect.ignore(writeResolvConf(search))
         const servers = names.flatMap(({ servers }) => servers.map(({ address }) => address))
         yield* Effect.addFinalizer(() => status.update({ dns: { servers, ok: false, reason: "the tunnel is down" } }))
-        yield* Effect.forkScoped(watch(servers, silentServers(names, plainAsk), (dns) => status.update({ dns })))
+        yield* Effect.addFinalizer(() => FiberHandle.clear(watching))
+        yield* FiberHandle.run(
+          watching,
+          watch(servers, silentServers(names, plainAsk), (dns) => status.update({ dns })),
+        )
       }),
     })
   })
