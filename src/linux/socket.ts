@@ -15,6 +15,8 @@ export interface SocketOptions {
   readonly sendBuffer?: number
   /** The firewall mark of its packets; needs CAP_NET_ADMIN. */
   readonly mark?: number
+  /** The only device that its packets leave and come by. */
+  readonly bindDevice?: string
 }
 
 export interface SocketAddress {
@@ -89,6 +91,7 @@ function open(options: SocketOptions, type: number, protocol: string, protocolNu
     if (receiveBuffer !== undefined) setReceiveBuffer(fd, receiveBuffer)
     if (sendBuffer !== undefined) setSendBuffer(fd, sendBuffer)
     if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark, "SO_MARK")
+    if (options.bindDevice !== undefined) bindToDevice(fd, options.bindDevice)
     if (type === SOCK_STREAM) {
       setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY")
       // A fixed local port is free again at once after a reconnect.
@@ -112,6 +115,12 @@ function bind(fd: number, family: 4 | 6, local: { readonly address?: string; rea
   const port = local.port ?? 0
   const length = encodeAddress(family, address, port)
   if (libc.bind(fd, peer.address, length) < 0) throw new SystemError(`bind ${describe(address, port)}`, errno())
+}
+
+function bindToDevice(fd: number, device: string): void {
+  const name = cString(text, device)
+  if (name === undefined || libc.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, IFNAMSIZ) < 0)
+    throw new SystemError(`bind to the device ${device}`, name === undefined ? ENODEV : errno())
 }
 
 /** Fills `peer` with a sockaddr_in or sockaddr_in6 and returns its length. */
@@ -183,6 +192,8 @@ const SO_REUSEADDR = 2
 const SO_ERROR = 4
 const SO_SNDBUF = 7
 const SO_RCVBUF = 8
+const SO_BINDTODEVICE = 25
+const IFNAMSIZ = 16
 const SO_SNDBUFFORCE = 32
 const SO_RCVBUFFORCE = 33
 const SO_MARK = 36

@@ -41,7 +41,8 @@ export const establish = Effect.fnUntraced(function* (profile: Profile, remote: 
     .server({ transport: remote.transport, address: address.address, port: firstHop(remote).port })
     .pipe(Effect.mapError(networkRefused))
   const began = plane.now()
-  const endpoint = { transport: remote.transport, ...address, port: firstHop(remote).port, local: remote.local }
+  const { port } = firstHop(remote)
+  const endpoint = { transport: remote.transport, ...address, port, local: remote.local, socket: profile.socket }
   const link = yield* openLink(endpoint, remote)
   yield* transportOpen(link, remote)
 

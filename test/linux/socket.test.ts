@@ -5,6 +5,7 @@ import {
   EAGAIN,
   enableGro,
   errno,
+  hasNetAdmin,
   localAddress,
   openTcpSocket,
   openUdpSocket,
@@ -18,6 +19,7 @@ import {
   sendBytes,
   socketError,
 } from "../../src/linux/index.ts"
+import { libc } from "../../src/linux/libc.ts"
 import { eventually } from "../support/child.ts"
 import { udpPair } from "../support/pair.ts"
 
@@ -144,6 +146,34 @@ describe.each(loopback)("TCP over IPv$family", ({ family, address }) => {
   })
 })
 
+describe.if(hasNetAdmin())("the kernel has what a socket is opened with", () => {
+  const memory = new Arena(256)
+  const value = memory.allocate(64)
+  const length = memory.allocate(4)
+  const option = (fd: number, name: number): Uint8Array => {
+    length.view.setUint32(0, 64, true)
+    expect(libc.getsockopt(fd, SOL_SOCKET, name, value.address, length.address)).toBe(0)
+    return value.bytes.slice(0, length.view.getUint32(0, true))
+  }
+  const number = (fd: number, name: number) => new DataView(option(fd, name).buffer).getInt32(0, true)
+
+  test.each([
+    ["UDP", openUdpSocket],
+    ["TCP", openTcpSocket],
+  ])("%s", (_, open) => {
+    const buffers = { sendBuffer: 300_000, receiveBuffer: 500_000 }
+    const fd = open({ address: "127.0.0.1", port: 9, family: 4, ...buffers, mark: 77, bindDevice: "lo" })
+    try {
+      // The kernel doubles sizes, for its own bookkeeping.
+      expect([number(fd, SO_SNDBUF), number(fd, SO_RCVBUF)]).toEqual([600_000, 1_000_000])
+      expect(number(fd, SO_MARK)).toBe(77)
+      expect(new TextDecoder().decode(option(fd, SO_BINDTODEVICE))).toBe("lo\0")
+    } finally {
+      closeFd(fd)
+    }
+  })
+})
+
 describe("what cannot be opened is a SystemError that says why", () => {
   const attempt = (options: Parameters<typeof openUdpSocket>[0]): SystemError => {
     try {
@@ -183,6 +213,11 @@ describe("what cannot be opened is a SystemError that says why", () => {
     expect(attempt({ address: "fe80::1%nosuch0", port: 1, family: 6 }).message).toBe("interface nosuch0: ENODEV")
   })
 
+  test("a device that is not there", () => {
+    const error = attempt({ address: "127.0.0.1", port: 1, family: 4, bindDevice: "nosuch0" })
+    expect(error.message).toBe("bind to the device nosuch0: ENODEV")
+  })
+
   test("a failed attempt leaves no descriptor behind", () => {
     const first = openUdpSocket({ address: "127.0.0.1", port: 9, family: 4 })
     closeFd(first)
@@ -206,3 +241,10 @@ test("poll reports only descriptors with events, and none that is left out", asy
   closeFd(fd)
   peer.close()
 })
+
+/** <asm-generic/socket.h> */
+const SOL_SOCKET = 1
+const SO_SNDBUF = 7
+const SO_RCVBUF = 8
+const SO_BINDTODEVICE = 25
+const SO_MARK = 36
