@@ -11,8 +11,10 @@ export interface Firewall {
   /** False: nothing is refused; the table only catches DNS. */
   readonly enforced: boolean
   readonly tunnel: { readonly device: string; readonly addresses: ReadonlyArray<string> } | undefined
-  /** Where the encrypted packets go now; undefined: nowhere. */
-  readonly server: ServerEndpoint | undefined
+  /** Addresses that the tunnel had before, while connections of then still use them. */
+  readonly formerAddresses: ReadonlyArray<string>
+  /** Where encrypted packets go now: one for each link, so the same may be there twice. */
+  readonly servers: ReadonlyArray<ServerEndpoint>
   readonly exceptions: ReadonlyArray<Exception>
   /** New connections that may come in through the tunnel. */
   readonly inbound: ReadonlyArray<Inbound>
@@ -84,7 +86,7 @@ export const ruleset = (firewall: Firewall): string => {
 export const earlierSet = "earlier_udp"
 
 const outputRules = (firewall: Firewall): ReadonlyArray<string> => {
-  const { tunnel, server, dns } = firewall
+  const { tunnel, servers, dns } = firewall
   if (!firewall.enforced) return []
   return [
     rule(`oifname "lo"`, "accept", "inside the pod"),
@@ -109,15 +111,15 @@ const outputRules = (firewall: Firewall): ReadonlyArray<string> => {
       "accept",
       "answers to connections that came from outside",
     ),
-    ...(server === undefined
-      ? []
-      : [
-          rule(
-            `${to(server.address)} ${server.transport} dport ${server.port}`,
-            "accept",
-            `to the VPN server: ${server.transport} ${server.address} port ${server.port}`,
-          ),
-        ]),
+    ...new Set(
+      servers.map(({ transport, address, port }) =>
+        rule(
+          `${to(address)} ${transport} dport ${port}`,
+          "accept",
+          `to the VPN server: ${transport} ${address} port ${port}`,
+        ),
+      ),
+    ),
     ...dns.resolvers.flatMap((resolver) =>
       (["udp", "tcp"] as const).map((transport) =>
         dns.resolving
@@ -147,14 +149,14 @@ const outputRules = (firewall: Firewall): ReadonlyArray<string> => {
   ]
 }
 
-const inputRules = ({ tunnel, inbound, earlierUdpPorts }: Firewall): ReadonlyArray<string> => [
+const inputRules = ({ tunnel, formerAddresses, inbound, earlierUdpPorts }: Firewall): ReadonlyArray<string> => [
   `iifname "lo" accept`,
   "ct state established,related accept",
   ...(tunnel === undefined
     ? []
     : [
         // Nobody on the pod's own network may probe for what goes through the tunnel.
-        ...tunnel.addresses.map((address) => {
+        ...[...tunnel.addresses, ...formerAddresses].map((address) => {
           const bare = address.split("/")[0]!
           return rule(
             `iifname != "${tunnel.device}" ${to(bare)}`,

@@ -2,7 +2,7 @@
  * The kill switch as a service: one `Firewall` value, and every change of it is the whole table anew. The table is there
  * before the first name is resolved and stays when the program ends, however it ends.
  */
-import { Context, Effect, Ref, Semaphore } from "effect"
+import { Context, Effect, Ref, type Scope, Semaphore } from "effect"
 import { earlierSet, type Firewall, ruleset, type ServerEndpoint } from "./firewall.ts"
 import { type FirewallError, Nft, type NftObject } from "./nft.ts"
 
@@ -11,8 +11,10 @@ export class KillSwitch extends Context.Service<
   {
     /** "none": there is no right to set one. */
     readonly state: "on" | "off" | "none"
-    /** Opens the way to this server and closes that to the one before; to be called before a socket sends. */
-    readonly server: (endpoint: ServerEndpoint | undefined) => Effect.Effect<void, FirewallError>
+    /** The way to this server is open until the scope ends; to be called before a socket sends. */
+    readonly server: (endpoint: ServerEndpoint) => Effect.Effect<void, FirewallError, Scope.Scope>
+    /** These belong to the tunnel as well until the scope ends, whatever `tunnel` says. */
+    readonly formerAddresses: (addresses: ReadonlyArray<string>) => Effect.Effect<void, FirewallError, Scope.Scope>
     readonly tunnel: (tunnel: Firewall["tunnel"]) => Effect.Effect<void, FirewallError>
     /** While `lookup` runs the pod's resolvers may be asked. */
     readonly resolving: <A, E, R>(lookup: Effect.Effect<A, E, R>) => Effect.Effect<A, E | FirewallError, R>
@@ -24,7 +26,7 @@ export class KillSwitch extends Context.Service<
     readonly refused: Effect.Effect<{ readonly ipv4: number; readonly ipv6: number }>
   }
 >()("culvert/network/KillSwitch") {
-  /** Raises it. When the scope ends it stays, without the way to the server; one that refuses nothing goes. */
+  /** Raises it. When the scope ends it stays, without any way to a server; one that refuses nothing goes. */
   static readonly raise = Effect.fnUntraced(function* (initial: Firewall) {
     const nft = yield* Nft
     const before = yield* nft.read
@@ -34,35 +36,62 @@ export class KillSwitch extends Context.Service<
       earlierUdpPorts: before === undefined ? initial.earlierUdpPorts : earlierPorts(before),
     })
     const turns = yield* Semaphore.make(1)
+    let applied = ""
     /** The table as the kernel shows it, which is not how it was written. */
     let shown = ""
     const set = (firewall: Firewall) =>
       Effect.gen(function* () {
-        yield* nft.apply(ruleset(firewall))
+        const text = ruleset(firewall)
+        yield* nft.apply(text)
+        applied = text
         shown = yield* nft.text
       })
     const inTurn = <A, E>(effect: Effect.Effect<A, E>) => turns.withPermit(effect).pipe(Effect.uninterruptible)
     const change = (alter: (firewall: Firewall) => Firewall) =>
       inTurn(
         Effect.gen(function* () {
-          const present = yield* Ref.get(state)
-          const next = alter(present)
-          if (ruleset(next) !== ruleset(present)) yield* set(next)
+          const next = alter(yield* Ref.get(state))
+          if (ruleset(next) !== applied) yield* set(next)
           yield* Ref.set(state, next)
         }),
       )
+    /** What the kernel refuses to close counts as closed all the same: the next change tries again. */
+    const during = (
+      open: (firewall: Firewall) => Partial<Firewall>,
+      close: (firewall: Firewall) => Partial<Firewall>,
+    ) => {
+      const closed = (firewall: Firewall) => ({ ...firewall, ...close(firewall) })
+      return Effect.acquireRelease(
+        change((firewall) => ({ ...firewall, ...open(firewall) })),
+        () => change(closed).pipe(Effect.catch(() => Ref.update(state, closed))),
+      )
+    }
     const open = (resolving: boolean) =>
       initial.dns.forwarded ? Effect.void : change((firewall) => ({ ...firewall, dns: { ...firewall.dns, resolving } }))
 
     yield* set(yield* Ref.get(state))
     yield* Effect.addFinalizer(() =>
       Effect.ignore(
-        initial.enforced ? change((firewall) => ({ ...firewall, server: undefined, tunnel: undefined })) : nft.clear,
+        initial.enforced ? change((firewall) => ({ ...firewall, servers: [], tunnel: undefined })) : nft.clear,
       ),
     )
     return KillSwitch.of({
       state: initial.enforced ? "on" : "off",
-      server: (server) => change((firewall) => ({ ...firewall, server })),
+      server: (endpoint) => {
+        // Two links to one server are two entries; this object is ours.
+        const own = { ...endpoint }
+        return during(
+          ({ servers }) => ({ servers: [...servers, own] }),
+          ({ servers }) => ({ servers: servers.filter((server) => server !== own) }),
+        )
+      },
+      formerAddresses: (addresses) =>
+        during(
+          ({ formerAddresses }) => ({ formerAddresses: [...formerAddresses, ...addresses] }),
+          ({ formerAddresses }) => ({
+            formerAddresses: formerAddresses.filter((address) => !addresses.includes(address)),
+          }),
+        ),
       tunnel: (tunnel) => change((firewall) => ({ ...firewall, tunnel })),
       resolving: (lookup) =>
         Effect.acquireUseRelease(
@@ -89,6 +118,7 @@ export class KillSwitch extends Context.Service<
   static readonly none = KillSwitch.of({
     state: "none",
     server: () => Effect.void,
+    formerAddresses: () => Effect.void,
     tunnel: () => Effect.void,
     resolving: (lookup) => lookup,
     restore: Effect.succeed(false),

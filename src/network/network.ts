@@ -3,7 +3,7 @@
  * the tunnel wait or drop in tun and never leave another way; a new plan changes only what differs. The scope's end
  * takes everything back in reverse.
  */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
 import type { HostFacts } from "./beside.ts"
 import { type Change, hostRoute, leftovers, linkChange, type NextHop } from "./change.ts"
 import { Ip, type IpError } from "./ip.ts"
@@ -15,8 +15,10 @@ export class Network extends Context.Service<
     readonly direct: ReadonlyArray<string>
     /** Applies the difference to the changes in force. Returns warnings: IPv6 changes that the host refused. */
     readonly converge: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<string>, IpError>
-    /** Makes a server reachable beside a tunnel whose routes are still there, before a reconnect to another address. */
-    readonly reach: (address: string, device: string) => Effect.Effect<NextHop | undefined>
+    /** Until the scope ends these are in force as well, whatever plan is; before the plan where the order matters. */
+    readonly keep: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<string>, IpError, Scope.Scope>
+    /** Until the scope ends a server is reachable beside a tunnel whose routes would take what is sent there. */
+    readonly reach: (address: string, device: string) => Effect.Effect<NextHop | undefined, never, Scope.Scope>
     readonly facts: (device: string) => Effect.Effect<HostFacts>
     /** Bytes that fit into one packet on the way to an address; undefined: unknown. */
     readonly pathMtu: (address: string) => Effect.Effect<number | undefined>
@@ -31,7 +33,12 @@ export class Network extends Context.Service<
       Network,
       Effect.gen(function* () {
         const ip = yield* Ip
+        const turns = yield* Semaphore.make(1)
+        const inTurn = <A, E>(effect: Effect.Effect<A, E>) => turns.withPermit(effect).pipe(Effect.uninterruptible)
+        /** In force, in order. */
         let current: ReadonlyArray<Change> = []
+        let plan: ReadonlyArray<Change> = []
+        let kept: ReadonlyArray<ReadonlyArray<Change>> = []
         const undo = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
           for (const family of ["ipv6", "ipv4"] as const) {
             const lines = changes.filter((change) => change.family === family).map((change) => change.undo)
@@ -42,16 +49,20 @@ export class Network extends Context.Service<
 
         yield* Effect.addFinalizer(() => Effect.suspend(() => undo(current)))
 
-        const converge = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
+        const apply = Effect.gen(function* () {
+          const changes = [...new Map([...kept.flat(), ...plan].map((change) => [change.apply, change])).values()]
           const wanted = new Set(changes.map((change) => change.apply))
           const removed = current.filter((change) => !wanted.has(change.apply))
           // With the last IPv4 address of a device the kernel drops its routes, also those that the new plan keeps.
           const isAddress = (change: Change) => change.family === "ipv4" && change.apply.startsWith("address ")
           const isRoute = (change: Change) => change.family === "ipv4" && change.apply.startsWith("route ")
-          const routesAreLost = removed.some(isAddress)
+          const routesAreLost =
+            removed.some(isAddress) && !current.some((change) => isAddress(change) && wanted.has(change.apply))
           const stays = (change: Change) => wanted.has(change.apply) && !(routesAreLost && isRoute(change))
           const present = new Set(current.filter(stays).map((change) => change.apply))
-          yield* undo(removed)
+          // What is taken back by the same line is the same thing: it is replaced, without a moment in which it is not there.
+          const replaced = new Set(changes.map((change) => change.undo))
+          yield* undo(removed.filter((change) => !replaced.has(change.undo)))
           const warnings: Array<string> = []
           current = current.filter(stays)
           for (const family of ["ipv4", "ipv6"] as const) {
@@ -70,6 +81,7 @@ export class Network extends Context.Service<
                 // Nothing stays half applied.
                 yield* undo(added.slice(0, done))
                 current = current.slice(0, current.length - done)
+                plan = plan.filter((change) => current.some((present) => present.apply === change.apply))
                 return yield* result.failure
               }
               warnings.push(result.failure.message)
@@ -80,33 +92,56 @@ export class Network extends Context.Service<
           const order = new Map(changes.map((change, index) => [change.apply, index]))
           current = [...current].sort((a, b) => order.get(a.apply)! - order.get(b.apply)!)
           return warnings
-        }, Effect.uninterruptible)
-
-        const reach = Effect.fnUntraced(function* (address: string, device: string) {
-          const direct = yield* ip.nextHop(address, device)
-          if (direct !== undefined) return direct
-          const facts = yield* ip.facts(device)
-          const hop = address.includes(":") ? facts.gateway.ipv6 : facts.gateway.ipv4
-          if (hop === undefined) return undefined
-          const change = hostRoute(address, hop)
-          yield* ip.batch([change.apply], change.family).pipe(Effect.ignore)
-          if (!current.some((present) => present.apply === change.apply)) current = [...current, change]
-          return hop
-        }, Effect.uninterruptible)
+        })
+        const keep = (changes: ReadonlyArray<Change>) => {
+          const own = [...changes]
+          const release = Effect.suspend(() => {
+            kept = kept.filter((other) => other !== own)
+            return Effect.ignore(apply)
+          })
+          return Effect.acquireRelease(
+            inTurn(
+              Effect.suspend(() => {
+                kept = [...kept, own]
+                return apply
+              }).pipe(Effect.onError(() => release)),
+            ),
+            () => inTurn(release),
+          )
+        }
 
         return Network.of({
           direct,
-          converge,
-          reach,
+          converge: (changes) =>
+            inTurn(
+              Effect.suspend(() => {
+                plan = changes
+                return apply
+              }),
+            ),
+          keep,
+          reach: Effect.fnUntraced(function* (address, device) {
+            const direct = yield* ip.nextHop(address, device)
+            if (direct !== undefined) return direct
+            const facts = yield* ip.facts(device)
+            const hop = address.includes(":") ? facts.gateway.ipv6 : facts.gateway.ipv4
+            if (hop !== undefined) yield* Effect.ignore(keep([hostRoute(address, hop)]))
+            return hop
+          }),
           facts: (device) => ip.facts(device),
           pathMtu: ip.pathMtu,
-          setMtu: Effect.fnUntraced(function* (device, mtu) {
-            const change = linkChange(device, mtu)
-            yield* ip.batch([change.apply], change.family)
-            // A later plan compares with what is in force now.
-            const isOld = (line: string) => line.startsWith(`link set dev ${device} `)
-            current = current.map((present) => (isOld(present.apply) ? change : present))
-          }, Effect.uninterruptible),
+          setMtu: (device, mtu) =>
+            inTurn(
+              Effect.gen(function* () {
+                const change = linkChange(device, mtu)
+                yield* ip.batch([change.apply], change.family)
+                // A later plan compares with what is in force now.
+                const renew = (present: Change) =>
+                  present.apply.startsWith(`link set dev ${device} `) ? change : present
+                current = current.map(renew)
+                plan = plan.map(renew)
+              }),
+            ),
           current: Effect.sync(() => current.map((change) => change.apply)),
         })
       }),
@@ -122,6 +157,7 @@ export class Network extends Context.Service<
       return Network.of({
         direct: [],
         converge: () => Effect.succeed([]),
+        keep: () => Effect.succeed([]),
         reach: (address, device) => ip.nextHop(address, device),
         facts: (device) => ip.facts(device),
         setMtu: () => Effect.void,

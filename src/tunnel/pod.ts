@@ -60,7 +60,8 @@ export const initialFirewall = (pod: Pod): Effect.Effect<Firewall, HostRefused> 
   return Effect.succeed({
     enforced: settings.killSwitch !== "off",
     tunnel: undefined,
-    server: undefined,
+    servers: [],
+    formerAddresses: [],
     exceptions: pod.exceptions,
     inbound: settings.inbound,
     dns: {

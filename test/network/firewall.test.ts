@@ -4,7 +4,8 @@ import { type Firewall, ruleset } from "../../src/network/firewall.ts"
 const closed: Firewall = {
   enforced: true,
   tunnel: undefined,
-  server: undefined,
+  servers: [],
+  formerAddresses: [],
   exceptions: [],
   inbound: [],
   dns: { resolvers: [], resolving: false, forwarded: false, redirectTo: undefined },
@@ -44,8 +45,9 @@ test("before anything is known only loopback, neighbour discovery and answers le
   expect(ruleset(closed)).toContain("type filter hook output priority 0; policy drop;")
 })
 
-test("the server is let through by address, protocol and port, and only the present one", () => {
-  const firewall: Firewall = { ...closed, server: { transport: "tcp", address: "fd00::1", port: 443 } }
+test("the server is let through by address, protocol and port, once for all links to it", () => {
+  const server = { transport: "tcp", address: "fd00::1", port: 443 } as const
+  const firewall: Firewall = { ...closed, servers: [server, { ...server }] }
   expect(accepted(firewall).filter((line) => !accepted(closed).includes(line))).toEqual([
     "ip6 daddr fd00::1 tcp dport 443 accept",
   ])

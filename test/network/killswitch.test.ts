@@ -8,7 +8,8 @@ import { it } from "../support/effect.ts"
 const initial: Firewall = {
   enforced: true,
   tunnel: undefined,
-  server: undefined,
+  servers: [],
+  formerAddresses: [],
   exceptions: [],
   inbound: [],
   dns: { resolvers: ["10.96.0.10"], resolving: false, forwarded: false, redirectTo: undefined },
@@ -18,7 +19,7 @@ const first = { transport: "udp", address: "192.0.2.1", port: 1194 } as const
 const second = { transport: "udp", address: "192.0.2.2", port: 1194 } as const
 
 /** An nft that remembers each table it was given; "cleared" for its removal. */
-const kernel = (before: ReadonlyArray<NftObject> | undefined = undefined, refuse: RegExp = /^never$/) => {
+const kernel = (before: ReadonlyArray<NftObject> | undefined = undefined, refuse: Pick<RegExp, "test"> = /^never$/) => {
   const tables: Array<string> = []
   const held = { table: "" }
   const nft = Nft.of({
@@ -41,21 +42,69 @@ const kernel = (before: ReadonlyArray<NftObject> | undefined = undefined, refuse
   }
 }
 
-it.effect("is up at once, follows the server, and stays when it ends, without the way to the server", () =>
+it.effect("is up at once, and stays when it ends, without any way to a server", () =>
   Effect.gen(function* () {
     const { tables, raise } = kernel()
     const scope = yield* Scope.make()
     const killSwitch = yield* raise(initial).pipe(Scope.provide(scope))
     expect(tables).toHaveLength(1)
     yield* killSwitch.server(first)
-    yield* killSwitch.server(first)
-    yield* killSwitch.server(second)
-    expect(tables).toHaveLength(3)
-    expect(tables[2]).toContain("192.0.2.2")
-    expect(tables[2]).not.toContain("192.0.2.1")
+    expect(tables.at(-1)).toContain("192.0.2.1")
     yield* Scope.close(scope, Exit.void)
-    expect(tables[3]).toContain("policy drop")
-    expect(tables[3]).not.toContain("192.0.2.2")
+    expect(tables.at(-1)).toContain("policy drop")
+    expect(tables.at(-1)).not.toContain("192.0.2.1")
+  }),
+)
+
+it.effect("the way to a server is open as long as one of its links lives, whatever comes and goes beside it", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel()
+    const killSwitch = yield* raise(initial)
+    const open = () => ["192.0.2.1", "192.0.2.2"].filter((address) => tables.at(-1)!.includes(address))
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        yield* killSwitch.server(first)
+        yield* Effect.scoped(Effect.andThen(killSwitch.server(first), killSwitch.server(second)))
+        expect(open()).toEqual(["192.0.2.1"])
+        expect(tables.at(-1)!.match(/to the VPN server/g)).toHaveLength(1)
+        yield* killSwitch.server(second)
+        expect(open()).toEqual(["192.0.2.1", "192.0.2.2"])
+      }),
+    )
+    expect(open()).toEqual([])
+  }),
+)
+
+it.effect("a way that the kernel refused to close is closed with the next change", () =>
+  Effect.gen(function* () {
+    const refused = { now: false }
+    const { tables, raise } = kernel(undefined, { test: () => refused.now })
+    const killSwitch = yield* raise(initial)
+    const scope = yield* Scope.make()
+    yield* killSwitch.server(first).pipe(Scope.provide(scope))
+    refused.now = true
+    yield* Scope.close(scope, Exit.void)
+    expect(tables.at(-1)).toContain("192.0.2.1")
+    refused.now = false
+    yield* killSwitch.tunnel(undefined)
+    expect(tables.at(-1)).not.toContain("192.0.2.1")
+  }),
+)
+
+it.effect("addresses that the tunnel had before are guarded like those of now, for as long as they are used", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel()
+    const killSwitch = yield* raise(initial)
+    const guarded = () =>
+      [...tables.at(-1)!.matchAll(/iifname != "tun0" ip daddr (\S+) .* drop/g)].map((match) => match[1])
+    yield* killSwitch.tunnel({ device: "tun0", addresses: ["10.8.0.3/24"] })
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        yield* killSwitch.formerAddresses(["10.8.0.2/24"])
+        expect(guarded()).toEqual(["10.8.0.3", "10.8.0.2"])
+      }),
+    )
+    expect(guarded()).toEqual(["10.8.0.3"])
   }),
 )
 

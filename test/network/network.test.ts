@@ -127,17 +127,94 @@ it.effect("IPv6 that the host refuses is a warning; IPv4 is a failure, and nothi
   }),
 )
 
-it.effect("another server is reached beside a tunnel that already has the default route", () =>
+it.effect("what is kept is in force beside every plan, and goes when its scope ends, unless the plan has it too", () =>
   Effect.gen(function* () {
     const { lines, layer } = host()
     yield* Effect.gen(function* () {
       const network = yield* Network
-      expect(yield* network.reach("192.0.2.9", "tun0")).toEqual({ device: "eth0", gateway: "10.0.0.1" })
-      expect(lines).toEqual(["route replace 192.0.2.9/32 via 10.0.0.1 dev eth0 proto 149"])
+      yield* network.converge(plan(change("a"), change("b")))
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* network.keep(plan(change("kept"), change("c")))
+          yield* network.converge(plan(change("a"), change("c")))
+          expect(yield* network.current).toEqual(["add kept", "add c", "add a"])
+        }),
+      )
+      expect(yield* network.current).toEqual(["add a", "add c"])
     }).pipe(Effect.provide(layer))
-    expect(lines).toEqual([
-      "route replace 192.0.2.9/32 via 10.0.0.1 dev eth0 proto 149",
-      "route del 192.0.2.9/32 via 10.0.0.1 dev eth0 proto 149",
-    ])
+    expect(lines).toEqual(["add a", "add b", "add kept", "add c", "del b", "del kept", "del c", "del a"])
   }),
+)
+
+it.effect("what is taken back by the same line is replaced, not taken away first", () =>
+  Effect.gen(function* () {
+    const { lines, layer } = host()
+    const [fresh, deprecated] = ["", " preferred_lft 0"].map(
+      (lifetime): Change => ({
+        apply: `address replace fd00::2${lifetime}`,
+        undo: "address del fd00::2",
+        family: "ipv6",
+      }),
+    )
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      yield* network.converge(plan(fresh!))
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* network.keep(plan(deprecated!))
+          yield* network.converge(plan())
+          expect(lines).toEqual([fresh!.apply, deprecated!.apply])
+        }),
+      )
+      expect(lines).toEqual([fresh!.apply, deprecated!.apply, "address del fd00::2"])
+    }).pipe(Effect.provide(layer))
+  }),
+)
+
+it.effect("as long as one address stays the routes stay with it: nothing is set anew", () =>
+  Effect.gen(function* () {
+    const { lines, layer } = host()
+    const line = (apply: string): Change => ({ apply, undo: `undo ${apply}`, family: "ipv4" })
+    const [old, kept, route] = [line("address replace 1/24"), line("address replace 1/32"), line("route replace 2")]
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      yield* network.converge(plan(old, route))
+      yield* network.keep(plan(kept))
+      lines.length = 0
+      yield* network.converge(plan(route))
+      expect(lines).toEqual([`undo ${old.apply}`])
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  }),
+)
+
+it.effect("what is kept and refused is not kept", () =>
+  Effect.gen(function* () {
+    const { lines, layer } = host("b")
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      expect(Exit.isFailure(yield* Effect.exit(network.keep(plan(change("a"), change("b")))))).toBe(true)
+      yield* network.converge(plan(change("c")))
+      expect(yield* network.current).toEqual(["add c"])
+    }).pipe(Effect.scoped, Effect.provide(layer))
+    expect(lines).toEqual(["add a", "del a", "add c", "del c"])
+  }),
+)
+
+it.effect(
+  "another server is reached beside a tunnel that already has the default route, as long as its link lives",
+  () =>
+    Effect.gen(function* () {
+      const { lines, layer } = host()
+      const route = "192.0.2.9/32 via 10.0.0.1 dev eth0 proto 149"
+      yield* Effect.gen(function* () {
+        const network = yield* Network
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            expect(yield* network.reach("192.0.2.9", "tun0")).toEqual({ device: "eth0", gateway: "10.0.0.1" })
+            expect(lines).toEqual([`route replace ${route}`])
+          }),
+        )
+        expect(lines).toEqual([`route replace ${route}`, `route del ${route}`])
+      }).pipe(Effect.provide(layer))
+    }),
 )
