@@ -31,14 +31,15 @@ export const matches = (policy: Policy, object: unknown, params: unknown): boole
 export const evaluate = (expression: string, context: Record<string, unknown>): unknown =>
   checked(raw(expression, context))
 
-const raw = (expression: string, context: Record<string, unknown>): unknown =>
-  environment.evaluate(untyped(expression), context)
+const raw = (expression: string, context: Record<string, unknown>): unknown => {
+  const plain = untyped(expression)
+  return (plain === expression ? strict : lenient).evaluate(plain, context)
+}
 
-const environment = new Environment({
-  unlistedVariablesAreDyn: true,
-  // Only because of the maps that stand for messages; the expressions' own maps hold texts.
-  homogeneousAggregateLiterals: false,
-})
+/** As the API server: the elements of a list have one type, and a text is not what is only known to be one. */
+const strict = new Environment({ unlistedVariablesAreDyn: true })
+/** The maps that stand for messages have fields of many types. */
+const lenient = new Environment({ unlistedVariablesAreDyn: true, homogeneousAggregateLiterals: false })
 
 const typeKey = "$type"
 
