@@ -25,6 +25,7 @@ export const serveTls = Effect.fnUntraced(function* (
         reusePort: true,
         // Above our own limit, so that what is too large gets an answer in words.
         maxRequestBodySize: 4 * bodyLimit,
+        development: false,
         tls: { cert: pair.certificate, key: pair.key },
         fetch: handler,
       }),
@@ -56,6 +57,7 @@ export const servePlain = (
       Bun.serve({
         hostname: listen.hostname,
         port: listen.port,
+        development: false,
         routes: {
           "/healthz": new Response("ok\n"),
           "/readyz": () => {

@@ -5,10 +5,10 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { Data, Effect, Layer, Redacted, Result, Runtime } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Listen } from "../settings/index.ts"
 import type { Wish } from "../tunnel/index.ts"
-import { listenWith } from "./http.ts"
+import { listenWith, route } from "./http.ts"
 
 export class ControlTokenError extends Data.TaggedError("ControlTokenError")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 64
@@ -38,9 +38,9 @@ export const serveControl = Effect.fnUntraced(function* (
   return yield* listenWith(
     listen,
     Layer.mergeAll(
-      HttpRouter.add("POST", "/reconnect", answer("reconnect")),
-      HttpRouter.add("POST", "/pause", answer("pause")),
-      HttpRouter.add("POST", "/resume", answer("resume")),
+      route("POST", "/reconnect", answer("reconnect")),
+      route("POST", "/pause", answer("pause")),
+      route("POST", "/resume", answer("resume")),
     ),
     "another address can be given with --control or CULVERT_CONTROL",
   )

@@ -73,7 +73,16 @@ export const listenWith = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() => Effect.promise(() => dispose()))
   return yield* Effect.acquireRelease(
     Effect.try({
-      try: () => Bun.serve({ hostname: listen.hostname, port: listen.port, fetch: (request) => handler(request) }),
+      try: () =>
+        Bun.serve({
+          hostname: listen.hostname,
+          port: listen.port,
+          // No request has a body that is read.
+          maxRequestBodySize: 1024,
+          // A defect's page would show the program's source and environment.
+          development: false,
+          fetch: (request) => handler(request),
+        }),
       catch: (error) =>
         new HttpError({
           message: `listening on ${listen.hostname}:${listen.port}: ${error instanceof Error ? error.message : String(error)}; ${hint}`,
@@ -83,8 +92,25 @@ export const listenWith = Effect.fnUntraced(function* (
   )
 })
 
+/** A path that knows one method; the others are told so. HEAD is GET without the body (RFC 9110 9.3.2). */
+export const route = <E, R>(
+  method: "GET" | "POST",
+  path: HttpRouter.PathInput,
+  answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+) =>
+  HttpRouter.add(
+    "*",
+    path,
+    Effect.gen(function* () {
+      const asked = (yield* HttpServerRequest.HttpServerRequest).method
+      if (asked === method || (asked === "HEAD" && method === "GET")) return yield* answer
+      const allow = method === "GET" ? "GET, HEAD" : method
+      return HttpServerResponse.text(`${path} takes ${allow}\n`, { status: 405, headers: { allow } })
+    }),
+  )
+
 const get = <E, R>(path: HttpRouter.PathInput, answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
-  HttpRouter.add("GET", path, answer)
+  route("GET", path, answer)
 
 const probes = (observe: () => Observation) => {
   let started = false
@@ -124,14 +150,15 @@ const probe = (checks: () => ReadonlyArray<Check>) =>
   })
 
 const events = (live: Live) =>
-  Effect.sync(() => {
+  Effect.gen(function* () {
+    const head = { contentType: "text/event-stream", headers: { "cache-control": "no-store" } }
+    // Nobody would ever read these messages.
+    if ((yield* HttpServerRequest.HttpServerRequest).method === "HEAD")
+      return HttpServerResponse.empty({ ...head, status: 200 })
     const messages = live()
     return messages === undefined
       ? HttpServerResponse.text("too many readers\n", { status: 503 })
-      : HttpServerResponse.stream(Stream.encodeText(messages), {
-          contentType: "text/event-stream",
-          headers: { "cache-control": "no-store" },
-        })
+      : HttpServerResponse.stream(Stream.encodeText(messages), head)
   })
 
 const page = String(pageFile)

@@ -31,7 +31,8 @@ it.live("each wish is passed on, and only as POST", () =>
     const { wishes, request } = yield* served
     for (const wish of ["reconnect", "pause", "resume"]) {
       expect((yield* request(`/${wish}`, `Bearer ${token}`)).status).toBe(202)
-      expect((yield* request(`/${wish}`, `Bearer ${token}`, "GET")).status).toBe(404)
+      for (const method of ["GET", "PUT", "DELETE", "OPTIONS"])
+        expect((yield* request(`/${wish}`, `Bearer ${token}`, method)).status).toBe(405)
     }
     expect(wishes).toEqual(["reconnect", "pause", "resume"])
     expect((yield* request("/metrics", `Bearer ${token}`, "GET")).status).toBe(404)

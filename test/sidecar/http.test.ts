@@ -23,10 +23,10 @@ const served = Effect.gen(function* () {
       for (const listener of listeners) listener({ at: 0, event, message: event, facts })
     })
   const server = yield* serve({ hostname: "127.0.0.1", port: 0 }, sources)
-  const get = (path: string) =>
+  const get = (path: string, init: RequestInit = {}) =>
     Effect.promise(async () => {
-      const response = await fetch(`http://127.0.0.1:${server.port}${path}`)
-      return { status: response.status, body: await response.text() }
+      const response = await fetch(`http://127.0.0.1:${server.port}${path}`, init)
+      return { status: response.status, body: await response.text(), headers: response.headers }
     })
   const codes = Effect.all([get("/startupz"), get("/livez"), get("/readyz")]).pipe(
     Effect.map((all) => all.map(({ status }) => status)),
@@ -84,6 +84,21 @@ it.live("metrics and status come from the same counters", () =>
       phase: "connecting",
       counters: { tunReadBytes: 1234 },
     })
+  }),
+)
+
+it.live("only GET and HEAD are taken, and a body that nobody reads is not taken either", () =>
+  Effect.gen(function* () {
+    const { get } = yield* served
+    for (const path of ["/", "/livez", "/readyz", "/startupz", "/status", "/metrics", "/events"]) {
+      const wanted = path === "/events" ? 200 : (yield* get(path)).status
+      expect(yield* get(path, { method: "HEAD" })).toMatchObject({ status: wanted, body: "" })
+      for (const method of ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
+        const { status, headers } = yield* get(path, { method })
+        expect([status, headers.get("allow")]).toEqual([405, "GET, HEAD"])
+      }
+    }
+    expect((yield* get("/status", { method: "POST", body: "x".repeat(100_000) })).status).toBe(413)
   }),
 )
 
