@@ -6,7 +6,7 @@
  * Says "ready" when it carries packets and stays until it is told to stop. At SIGUSR2 it measures how long commands to the
  * worker take, and says so: "commands [MS, ...]".
  */
-import { startDataPlane } from "../src/dataplane/index.ts"
+import { createLinkCounterMemory, startDataPlane } from "../src/dataplane/index.ts"
 import { openTun, openUdpSocket } from "../src/linux/index.ts"
 import type { DataKey, DirectionKey } from "../src/protocol/output.ts"
 
@@ -37,9 +37,11 @@ function run({ role, local, remote, addresses, mtu }: EndOptions): void {
   })
   const fd = openUdpSocket({ family: 4, address: remote, port: PORT, local: { address: local, port: PORT } })
   plane.send({ type: "attachTun", fd: tun.fd })
-  plane.send({ type: "attachTransport", generation: 1, fd, transport: "udp" })
+  const counters = createLinkCounterMemory()
+  plane.send({ type: "attachTransport", generation: 1, fd, transport: "udp", counters })
   plane.send({ type: "installKey", generation: 1, key: key(role), replayWindow: { packets: 64, seconds: 15 } })
   plane.send({ type: "useKey", generation: 1, keyId: 0 })
+  plane.send({ type: "carry", generation: 1 })
   console.log("ready")
   process.on("SIGUSR2", async () => {
     const times: Array<number> = []

@@ -1,6 +1,9 @@
 /**
  * The two message streams between the main thread and the data-plane worker. Both are ordered.
- * A `generation` numbers transports: what arrives for an older one is ignored on either side.
+ *
+ * A `generation`, from 1 on, names one of several links that live side by side: a transport with keys of its own. What is
+ * received on any of them goes to the tun; what comes from the tun goes through the one that carries. A command for a link
+ * that is gone is ignored.
  */
 import type { DataKey } from "../protocol/output.ts"
 import type { OffloadName } from "./offload.ts"
@@ -9,14 +12,19 @@ export type Command =
   /** Packets read from and written to this tun. The descriptor stays the main thread's; it is not closed here. */
   | { readonly type: "attachTun"; readonly fd: number }
   | { readonly type: "detachTun" }
-  /** A non-blocking, connected (UDP) or connecting (TCP) socket. From here on it is the worker's, which closes it. */
+  /**
+   * A further link, over a non-blocking, connected (UDP) or connecting (TCP) socket. From here on the socket is the worker's,
+   * which closes it. With `MOST_LINKS` of them there already, `transportFailed` is the answer.
+   */
   | {
       readonly type: "attachTransport"
       readonly generation: number
       readonly fd: number
       readonly transport: "udp" | "tcp"
+      /** Made by `createLinkCounterMemory`; the worker writes it. */
+      readonly counters: SharedArrayBuffer
     }
-  /** Closes the socket and forgets all keys. */
+  /** Closes the link's socket and forgets its keys. */
   | { readonly type: "detachTransport"; readonly generation: number }
   /** A control packet, without TCP framing. */
   | { readonly type: "transmit"; readonly generation: number; readonly packet: Uint8Array }
@@ -31,6 +39,15 @@ export type Command =
   /** Seals and sends one keepalive ping (or OCC exit message) with the sending key; nothing happens when there is none. */
   | { readonly type: "ping"; readonly generation: number }
   | { readonly type: "occExit"; readonly generation: number }
+  /** Packets from the tun go through this link from now on. Without such a link they are read and dropped. */
+  | { readonly type: "carry"; readonly generation: number }
+  /**
+   * Packets from the tun whose source is one of these addresses (4 or 16 bytes each) go through this link, whichever carries.
+   * One link drains at a time; without addresses none does.
+   */
+  | { readonly type: "drain"; readonly generation: number; readonly addresses: ReadonlyArray<Uint8Array> }
+  /** The tun is not read, so that packets wait in its queue, until the next `carry`, or until this time has passed. */
+  | { readonly type: "hold"; readonly milliseconds: number }
   /** TCP MSS clamp for inner SYN packets of both directions, by inner family; 0 is off. */
   | { readonly type: "clampMss"; readonly ipv4: number; readonly ipv6: number }
   /** Answered by `pong` with the same number: the liveness probe and the flush barrier. */

@@ -16,16 +16,23 @@ const plainNames = [
   "transportWriteBytes",
   /** Errors that the socket reported and survived: ECONNREFUSED, ENETUNREACH, ... */
   "transportErrors",
-  /** Times are ms of CLOCK_MONOTONIC, 0 is never. The last authenticated data packet, pings included. */
+  /** Times are ms of CLOCK_MONOTONIC, 0 is never. The last authenticated data packet of any link, pings included. */
   "lastReceive",
-  /** The last data packet that was sealed for sending, pings included. */
-  "lastSend",
-  /** The last IP packet from or to the tun. */
-  "lastTunActivity",
   /** Written at each turn of the worker's loop, which is at least once a second. */
   "heartbeat",
   /** Turns of the loop. Many of them without packets mean that it spins. */
   "turns",
+] as const
+
+/** What each link counts in memory of its own. */
+const linkNames = [
+  /** The last authenticated data packet, pings included. */
+  "lastReceive",
+  /** The last data packet that was sealed for sending, pings included. */
+  "lastSend",
+  /** The last IP packet from or to the tun, and the bytes of all of them. */
+  "lastTunActivity",
+  "tunBytes",
   /** Since the current sending key came into use, and only under it; bytes are those of both directions. */
   "sealedPackets",
   "openedPackets",
@@ -33,6 +40,7 @@ const plainNames = [
 ] as const
 
 export type CounterName = (typeof plainNames)[number] | `drop:${DropReason}`
+export type LinkCounterName = (typeof linkNames)[number]
 
 export const counterNames: ReadonlyArray<CounterName> = [
   ...plainNames,
@@ -61,6 +69,15 @@ export function counterReader(memory: SharedArrayBuffer): CounterReader {
   }
 }
 
+export function createLinkCounterMemory(): SharedArrayBuffer {
+  return new SharedArrayBuffer(linkNames.length * Float64Array.BYTES_PER_ELEMENT)
+}
+
+export function linkCounterReader(memory: SharedArrayBuffer): (name: LinkCounterName) => number {
+  const values = new Float64Array(memory)
+  return (name) => values[LinkCounter[name]]!
+}
+
 /** The writer's side: positions are `Counter.<name>`, drops are counted by their negative number. */
 export class Counters {
   readonly values: Float64Array
@@ -82,6 +99,9 @@ export class Counters {
   }
 }
 
-export const Counter = Object.fromEntries(plainNames.map((name, position) => [name, position])) as Readonly<
-  Record<(typeof plainNames)[number], number>
->
+export const Counter = positions(plainNames)
+export const LinkCounter = positions(linkNames)
+
+function positions<Name extends string>(names: ReadonlyArray<Name>): Readonly<Record<Name, number>> {
+  return Object.fromEntries(names.map((name, position) => [name, position])) as Record<Name, number>
+}

@@ -6,7 +6,10 @@ import type { OffloadName } from "./offload.ts"
 import type { Start, WorkerMessage } from "./worker.ts"
 
 export interface DataPlaneHandle {
-  /** Commands are carried out in the order they are sent. Ignored once the worker has ended. */
+  /**
+   * Commands are carried out in the order they are sent. Ignored once the worker has ended; a socket that comes too late is
+   * closed.
+   */
   send(command: Command): void
   readonly counters: CounterReader
   /** Resolves when the worker has ended and the transport is closed. The tun stays open: it is not the worker's. */
@@ -32,6 +35,8 @@ export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
   const ended = Promise.withResolvers<void>()
   let state: "running" | "stopping" | "ended" = "running"
   let hasCrashed = false
+  /** By generation: sockets that were handed over, and that the worker has not said to have. */
+  const handedOver = new Map<number, number>()
 
   const crash = (message: string) => {
     if (hasCrashed || state === "ended") return
@@ -39,13 +44,16 @@ export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
     options.onCrash(message)
   }
   worker.onmessage = (message: MessageEvent<WorkerMessage>) => {
-    if (message.data.type === "crashed") crash(message.data.message)
-    else options.onEvent(message.data)
+    const { data } = message
+    if (data.type === "crashed") crash(data.message)
+    else if (data.type === "taken") handedOver.delete(data.generation)
+    else options.onEvent(data)
   }
   worker.onerror = (error) => crash(error.message)
   worker.addEventListener("close", () => {
     if (state === "running") crash("the worker ended unasked")
     state = "ended"
+    for (const fd of handedOver.values()) closeFd(fd)
     closeFd(eventfd)
     ended.resolve()
   })
@@ -57,6 +65,10 @@ export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
 
   return {
     send: (command) => {
+      if (command.type === "attachTransport") {
+        if (state === "running") handedOver.set(command.generation, command.fd)
+        else closeFd(command.fd)
+      }
       if (state === "running") post(command)
     },
     counters: counterReader(memory),

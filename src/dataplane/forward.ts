@@ -9,16 +9,19 @@
 
 import type { Arena, Region } from "../linux/index.ts"
 import { OCC_EXIT, OCC_MAGIC, PING_MAGIC } from "../protocol/datachannel.ts"
-import { checksums } from "./checksum.ts"
+import { type Checksums, checksums } from "./checksum.ts"
 import { Coalescer } from "./coalesce.ts"
 import type { Event } from "./commands.ts"
-import { Counter, type Counters } from "./counters.ts"
+import { Counter, type Counters, LinkCounter } from "./counters.ts"
 import { DATA_V1, DATA_V2 } from "./datapacket.ts"
+import type { Drain } from "./drain.ts"
 import { Drop } from "./drop.ts"
 import { LARGEST_OVERHEAD, LARGEST_TAIL } from "./format.ts"
-import type { KeySlot, KeySlots } from "./keyslots.ts"
+import type { KeySlot } from "./keyslots.ts"
+import type { Link } from "./link.ts"
 import { clampMss } from "./mss.ts"
 import type { Offloads } from "./offload.ts"
+import { Parking } from "./parking.ts"
 import { Segmenter } from "./segment.ts"
 import { LARGEST_PACKET, type PacketSink, type Transport } from "./transport.ts"
 import { TunPort } from "./tunport.ts"
@@ -27,39 +30,55 @@ import { VNET_HEADER } from "./vnet.ts"
 export class Forwarder implements PacketSink {
   /** ms of the monotonic clock, set once a turn. */
   now = 0
-  generation = 0
   mssIpv4 = 0
   mssIpv6 = 0
+  /** Packets from the tun that do not go where the others do. */
+  drain: Drain | undefined = undefined
   readonly tun: TunPort
+  private readonly sums: Checksums
   private readonly segmenter: Segmenter
   private readonly coalescer: Coalescer
-  private readonly keys: KeySlots
+  private readonly parking: Parking
   private readonly counters: Counters
   private readonly emit: (event: Event) => void
-  private hasRemoteLeft = false
-  private floodSecond = 0
-  private floodCount = 0
+  /** Of the packets that are being received. */
+  private from: Link | undefined = undefined
 
   /** `arena` is that of the transports as well. */
-  constructor(arena: Arena, keys: KeySlots, counters: Counters, offloads: Offloads, emit: (event: Event) => void) {
-    this.keys = keys
+  constructor(arena: Arena, counters: Counters, offloads: Offloads, emit: (event: Event) => void) {
     this.counters = counters
     this.emit = emit
-    const sums = checksums(arena)
+    this.sums = checksums(arena)
     this.tun = new TunPort(counters, offloads, (message) => emit({ type: "tunFailed", message }))
-    this.segmenter = new Segmenter(arena, sums)
-    this.coalescer = new Coalescer(arena, sums, this.segmenter, this.tun, counters)
+    this.segmenter = new Segmenter(arena, this.sums)
+    this.coalescer = new Coalescer(arena, this.sums, this.segmenter, this.tun, counters)
+    this.parking = new Parking(arena)
   }
 
-  /** What was remembered about the transport before this one is forgotten. */
-  begin(generation: number): void {
-    this.generation = generation
-    this.hasRemoteLeft = false
+  /** One round of receiving from this link; a string says why its transport has become unusable. */
+  receiveFrom(link: Link): string | undefined {
+    this.from = link
+    return link.transport.receive(this)
+  }
+
+  /** The first key of a link is there: takes up the data packets that came before it. */
+  takeUp(link: Link): void {
+    link.isAwaitingKey = false
+    this.from = link
+    this.parking.each(link.generation, (start, length) => this.receive(this.parking.memory, start, length))
+    this.flush()
+    this.parking.forget(link.generation)
+  }
+
+  /** The link ends: nothing is kept for it. */
+  forget(link: Link): void {
+    this.parking.forget(link.generation)
+    if (this.drain?.link === link) this.drain = undefined
   }
 
   /** A packet from the network: a data packet is delivered, another one is reported. 0, or the drop reason. */
   receive(memory: Region, start: number, length: number): number {
-    const result = this.deliver(memory, start, length)
+    const result = this.deliver(this.from!, memory, start, length)
     if (result < 0) this.counters.drop(result)
     return result
   }
@@ -69,9 +88,9 @@ export class Forwarder implements PacketSink {
     this.coalescer.flush()
   }
 
-  /** Reads the tun once and queues what it gave on the transport: how many packets, 0 when there were none to be read. */
-  forwardFromTun(transport: Transport): number {
-    return this.tun.hasHeader ? this.forwardLarge(transport) : this.forwardPlain(transport)
+  /** Reads the tun once and queues what it gave on the link that carries: how many packets, 0 when there were none. */
+  forwardFromTun(carrying: Link): number {
+    return this.tun.hasHeader ? this.forwardLarge(carrying) : this.forwardPlain(carrying)
   }
 
   /** Reads the tun once for nothing, so that its queue does not fill with what is outdated: the packets, or 0. */
@@ -86,8 +105,9 @@ export class Forwarder implements PacketSink {
   }
 
   /** Queues a payload of our own. Without a sending key, or with a full queue, nothing happens. */
-  send(transport: Transport, payload: Uint8Array): void {
-    const sending = this.keys.sending
+  send(link: Link, payload: Uint8Array): void {
+    const { transport } = link
+    const { sending } = link.keys
     if (sending === undefined || !transport.isOpen) return
     const region = space(transport)
     if (region === undefined) {
@@ -96,31 +116,54 @@ export class Forwarder implements PacketSink {
     }
     const start = transport.start
     region.bytes.set(payload, start + sending.overhead)
-    this.seal(sending, transport, region, start, payload.length)
+    this.seal(link, sending, region, start, payload.length)
   }
 
   /** Without offloads: a packet is read where it is sealed and sent from. */
-  private forwardPlain(transport: Transport): number {
-    const sending = this.keys.sending
-    const region = space(transport)
+  private forwardPlain(carrying: Link): number {
+    const { sending } = carrying.keys
+    const region = space(carrying.transport)
     if (region === undefined) return 0
-    const { start } = transport
+    const { start } = carrying.transport
     const payloadAt = start + (sending?.overhead ?? LARGEST_OVERHEAD)
     const length = this.tun.read(region, payloadAt, LARGEST_PAYLOAD)
     if (length === 0) return 0
     this.countTunRead(1, length)
-    const reason = this.whyNot(sending, transport, length)
+    if (this.drain?.owns(region, payloadAt, length)) {
+      this.divert(this.drain.link, region, payloadAt, length)
+      return 1
+    }
+    const reason = this.whyNot(carrying, length)
     if (sending === undefined || reason !== 0) {
       this.counters.drop(reason)
       return 1
     }
-    clampMss(region.bytes, payloadAt, length, this.mssIpv4, this.mssIpv6)
-    this.seal(sending, transport, region, start, length)
+    this.forward(carrying, sending, region, start, length)
     return 1
   }
 
+  /** A packet that was read where another link would send it from. */
+  private divert(link: Link, from: Region, at: number, length: number): void {
+    const { sending } = link.keys
+    const reason = this.whyNot(link, length)
+    const region = reason === 0 ? space(link.transport) : undefined
+    if (sending === undefined || region === undefined) {
+      this.counters.drop(reason || Drop.transportBusy)
+      return
+    }
+    const { start } = link.transport
+    this.sums.copy(region.offset + start + sending.overhead, from.offset + at, length)
+    this.forward(link, sending, region, start, length)
+  }
+
+  private forward(link: Link, sending: KeySlot, region: Region, start: number, length: number): void {
+    clampMss(region.bytes, start + sending.overhead, length, this.mssIpv4, this.mssIpv6)
+    this.countTun(link, length)
+    this.seal(link, sending, region, start, length)
+  }
+
   /** With a virtio header in front; what was read may be many packets. */
-  private forwardLarge(transport: Transport): number {
+  private forwardLarge(carrying: Link): number {
     const { segmenter } = this
     const length = this.tun.read(segmenter.source, 0, segmenter.source.length)
     if (length === 0) return 0
@@ -130,15 +173,18 @@ export class Forwarder implements PacketSink {
       this.counters.drop(packets)
       return 1
     }
-    const sending = this.keys.sending
-    const reason = this.whyNot(sending, transport, segmenter.largest)
+    const isDrained = this.drain?.owns(segmenter.source, VNET_HEADER, length - VNET_HEADER) === true
+    const link = isDrained ? this.drain!.link : carrying
+    const { sending } = link.keys
+    const reason = this.whyNot(link, segmenter.largest)
     this.countTunRead(packets, segmenter.total)
     if (sending === undefined || reason !== 0) this.drop(reason, packets)
-    else this.forwardEach(sending, transport, packets)
+    else this.forwardEach(link, sending, packets)
     return packets
   }
 
-  private forwardEach(sending: KeySlot, transport: Transport, packets: number): void {
+  private forwardEach(link: Link, sending: KeySlot, packets: number): void {
+    const { transport } = link
     for (let i = 0; i < packets; i++) {
       const region = space(transport)
       if (region === undefined) {
@@ -149,19 +195,20 @@ export class Forwarder implements PacketSink {
       const payloadAt = start + sending.overhead
       const length = this.segmenter.lay(i, region, payloadAt)
       if (packets === 1) clampMss(region.bytes, payloadAt, length, this.mssIpv4, this.mssIpv6)
-      this.seal(sending, transport, region, start, length)
+      this.countTun(link, length)
+      this.seal(link, sending, region, start, length)
     }
   }
 
-  /** Why packets of up to `length` bytes cannot go anywhere: a drop reason, or 0. */
-  private whyNot(sending: KeySlot | undefined, transport: Transport, length: number): number {
-    if (sending === undefined) return Drop.noKey
+  /** Why packets of up to `length` bytes cannot go anywhere over this link: a drop reason, or 0. */
+  private whyNot({ keys, transport }: Link, length: number): number {
+    if (keys.sending === undefined) return Drop.noKey
     if (!transport.isOpen) return Drop.noTransport
     // What does not fit the kernel cuts without saying so: then it fills the space.
     return length >= LARGEST_PAYLOAD ? Drop.tooLarge : 0
   }
 
-  private seal(sending: KeySlot, transport: Transport, region: Region, start: number, length: number): void {
+  private seal(link: Link, sending: KeySlot, region: Region, start: number, length: number): void {
     const { framing, sealer } = sending
     const framed = framing === undefined ? length : framing.frame(region.bytes, start + sending.overhead, length)
     const sealed = framed < 0 ? framed : sealer.seal(region, start, framed)
@@ -169,89 +216,111 @@ export class Forwarder implements PacketSink {
       this.counters.drop(sealed)
       return
     }
-    transport.commit(sealed)
-    this.counters.set(Counter.lastSend, this.now)
-    this.counters.add(Counter.sealedPackets, 1)
-    this.counters.add(Counter.keyBytes, sealed)
-    if (sealer.isWornOut && !sending.exhausted) this.exhaust(sending)
+    link.transport.commit(sealed)
+    const { counts } = link
+    counts[LinkCounter.lastSend] = this.now
+    counts[LinkCounter.sealedPackets]! += 1
+    counts[LinkCounter.keyBytes]! += sealed
+    if (sealer.isWornOut && !sending.exhausted) this.exhaust(link, sending)
   }
 
-  private exhaust(key: KeySlot): void {
+  private exhaust({ generation }: Link, key: KeySlot): void {
     key.exhausted = true
-    this.emit({ type: "keyExhausted", generation: this.generation, keyId: key.keyId })
+    this.emit({ type: "keyExhausted", generation, keyId: key.keyId })
   }
 
-  private deliver(memory: Region, start: number, length: number): number {
+  private deliver(link: Link, memory: Region, start: number, length: number): number {
     if (length < 1) return Drop.empty
     const firstByte = memory.bytes[start]!
     const opcode = firstByte >> 3
-    if (opcode !== DATA_V2 && opcode !== DATA_V1) return this.control(memory, start, length, opcode)
-    const key = this.keys.find(firstByte & 7)
-    if (key === undefined) return Drop.noKey
+    if (opcode !== DATA_V2 && opcode !== DATA_V1) return this.control(link, memory, start, length, opcode)
+    const key = link.keys.find(firstByte & 7)
+    if (key === undefined) return this.park(link, memory, start, length)
     const payloadLength = key.opener.open(memory, start, length)
     if (payloadLength < 0) return payloadLength
     if (!key.opener.replay.accept(this.now, key.opener.packetId)) return Drop.replay
     this.counters.set(Counter.lastReceive, this.now)
+    const { counts } = link
+    counts[LinkCounter.lastReceive] = this.now
     if (!key.used) {
       key.used = true
-      this.emit({ type: "keyUsed", generation: this.generation, keyId: key.keyId })
+      this.emit({ type: "keyUsed", generation: link.generation, keyId: key.keyId })
     }
-    if (key === this.keys.sending) {
-      this.counters.add(Counter.openedPackets, 1)
-      this.counters.add(Counter.keyBytes, length)
-      if (key.opener.isWornOut && !key.exhausted) this.exhaust(key)
+    if (key === link.keys.sending) {
+      counts[LinkCounter.openedPackets]! += 1
+      counts[LinkCounter.keyBytes]! += length
+      if (key.opener.isWornOut && !key.exhausted) this.exhaust(link, key)
     }
     const { framing } = key
-    if (framing === undefined) return this.dispatch(memory, key.opener.payloadAt, payloadLength)
+    if (framing === undefined) return this.dispatch(link, memory, key.opener.payloadAt, payloadLength)
     const unframed = framing.unframe(memory, key.opener.payloadAt, payloadLength)
-    return unframed < 0 ? unframed : this.dispatch(framing.memory, framing.payloadAt, unframed)
+    if (unframed < 0) return unframed
+    const result = this.dispatch(link, framing.memory, framing.payloadAt, unframed)
+    // The next packet may be decompressed to the same place.
+    if (framing.memory !== memory) this.flush()
+    return result
+  }
+
+  private park(link: Link, memory: Region, start: number, length: number): number {
+    const isKept = link.isAwaitingKey && this.parking.keep(link.generation, memory, start, length)
+    return isKept ? 0 : Drop.noKey
   }
 
   /** A payload is a message for us or a packet for the tun. */
-  private dispatch(memory: Region, payload: number, payloadLength: number): number {
+  private dispatch(link: Link, memory: Region, payload: number, payloadLength: number): number {
     if (payloadLength === PING_MAGIC.length && startsWith(memory.bytes, payload, PING_MAGIC)) return 0
     if (payloadLength >= OCC_MAGIC.length && startsWith(memory.bytes, payload, OCC_MAGIC)) {
       const hasMessage = payloadLength > OCC_MAGIC.length
-      if (hasMessage && memory.bytes[payload + OCC_MAGIC.length] === OCC_EXIT) this.remoteLeft()
+      if (hasMessage && memory.bytes[payload + OCC_MAGIC.length] === OCC_EXIT) this.remoteLeft(link)
       return 0
     }
-    return this.writeTun(memory, payload, payloadLength)
+    return this.writeTun(link, memory, payload, payloadLength)
   }
 
-  private writeTun(memory: Region, payload: number, length: number): number {
+  private writeTun(link: Link, memory: Region, payload: number, length: number): number {
     if (this.tun.fd < 0) return Drop.noTun
     clampMss(memory.bytes, payload, length, this.mssIpv4, this.mssIpv6)
     const result = this.coalescer.add(memory, payload, length)
-    if (result === 0) this.counters.set(Counter.lastTunActivity, this.now)
+    if (result === 0) this.countTun(link, length)
     return result
   }
 
   /** Reports a control packet. Their number and size are bounded: anybody can send them, and the copies wait in a queue. */
-  private control(memory: Region, start: number, length: number, opcode: number): number {
+  private control(link: Link, memory: Region, start: number, length: number, opcode: number): number {
     if (opcode < FIRST_OPCODE || opcode > LAST_OPCODE) return Drop.opcode
     if (length > LARGEST_CONTROL) return Drop.controlSize
-    const second = Math.floor(this.now / 1000)
-    if (second !== this.floodSecond) {
-      this.floodSecond = second
-      this.floodCount = 0
-    }
-    if (this.floodCount >= CONTROL_PER_SECOND) return Drop.controlFlood
-    this.floodCount++
+    if (this.isFlood(link)) return Drop.controlFlood
     const packet = memory.bytes.slice(start, start + length)
-    this.emit({ type: "control", generation: this.generation, packet })
+    this.emit({ type: "control", generation: link.generation, packet })
     return 0
   }
 
-  private remoteLeft(): void {
-    if (this.hasRemoteLeft) return
-    this.hasRemoteLeft = true
-    this.emit({ type: "remoteExit", generation: this.generation })
+  /** Counts one more; true when there were too many in this second. */
+  private isFlood(link: Link): boolean {
+    const second = Math.floor(this.now / 1000)
+    if (second !== link.floodSecond) {
+      link.floodSecond = second
+      link.floodCount = 0
+    }
+    if (link.floodCount >= CONTROL_PER_SECOND) return true
+    link.floodCount++
+    return false
+  }
+
+  private remoteLeft(link: Link): void {
+    if (link.hasRemoteLeft) return
+    link.hasRemoteLeft = true
+    this.emit({ type: "remoteExit", generation: link.generation })
   }
 
   private countTunRead(packets: number, bytes: number): void {
     this.counters.add(Counter.tunReadPackets, packets)
     this.counters.add(Counter.tunReadBytes, bytes)
-    this.counters.set(Counter.lastTunActivity, this.now)
+  }
+
+  private countTun({ counts }: Link, bytes: number): void {
+    counts[LinkCounter.tunBytes]! += bytes
+    counts[LinkCounter.lastTunActivity] = this.now
   }
 
   private drop(reason: number, packets: number): void {

@@ -23,11 +23,11 @@ export class KeySlots {
   sending: KeySlot | undefined = undefined
   private readonly slots: Array<KeySlot | undefined> = new Array(KEY_IDS).fill(undefined)
   private readonly nonces: ReadonlyArray<{ readonly seal: Region; readonly open: Region }>
-
   private readonly plain: Region
 
-  constructor(arena: Arena) {
-    this.plain = arena.allocate(LARGEST_PLAIN)
+  /** `plain` is where packets are decompressed to; it may be that of other key slots as well. */
+  constructor(arena: Arena, plain = arena.allocate(LARGEST_PLAIN)) {
+    this.plain = plain
     this.nonces = Array.from({ length: KEY_IDS }, () => ({ seal: arena.allocate(12), open: arena.allocate(12) }))
   }
 

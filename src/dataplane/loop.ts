@@ -1,10 +1,9 @@
 /**
- * The worker's loop: one poll(2) over the tun, the transport and the eventfd, then a bounded amount of work for each.
+ * The worker's loop: one poll(2) over the tun, the links' transports and the eventfd, then a bounded amount of work for each.
  * Commands come in between two turns.
  */
 import {
   Arena,
-  closeFd,
   monotonicMilliseconds,
   POLLERR,
   POLLHUP,
@@ -18,28 +17,26 @@ import {
 } from "../linux/index.ts"
 import { OCC_EXIT, OCC_MAGIC, PING_MAGIC } from "../protocol/datachannel.ts"
 import type { Command, Event } from "./commands.ts"
-import { Counter, type Counters } from "./counters.ts"
+import { Counter, type Counters, LinkCounter } from "./counters.ts"
+import { Drain } from "./drain.ts"
 import { Forwarder } from "./forward.ts"
-import { KeySlots } from "./keyslots.ts"
+import type { Link } from "./link.ts"
+import { Links, MOST_LINKS } from "./links.ts"
 import { Moderation, PAUSE } from "./moderation.ts"
 import { type OffloadName, Offloads } from "./offload.ts"
-import type { Transport } from "./transport.ts"
-import { TcpTransport } from "./transport-tcp.ts"
-import { UdpTransport } from "./transport-udp.ts"
 
 export class Loop {
   private readonly eventfd: number
   private readonly counters: Counters
   private readonly emit: (event: Event) => void
-  private readonly keys: KeySlots
   private readonly forwarder: Forwarder
   private readonly poll: Poll
   private readonly moderation = new Moderation()
-  private readonly udp: UdpTransport
-  private readonly tcp: TcpTransport
-  private transport: Transport | undefined = undefined
-  private transportFd = -1
-  private generation = 0
+  private readonly links: Links
+  /** Where packets from the tun go. */
+  private carrying: Link | undefined = undefined
+  /** Until then (ms) the tun is not read; 0: it is. */
+  private heldUntil = 0
 
   /** `eventfd` stays the caller's. */
   constructor(
@@ -55,24 +52,25 @@ export class Loop {
     this.eventfd = eventfd
     this.counters = counters
     this.emit = emit
-    this.keys = new KeySlots(arena)
-    this.forwarder = new Forwarder(arena, this.keys, counters, offloads, emit)
-    this.poll = new Poll(3, arena)
-    this.udp = new UdpTransport(arena, counters, offloads)
-    this.tcp = new TcpTransport(arena, counters)
+    this.forwarder = new Forwarder(arena, counters, offloads, emit)
+    this.poll = new Poll(LINKS + MOST_LINKS, arena)
+    this.links = new Links(arena, counters, offloads)
   }
 
   /** One poll of at most `timeout` ms and what it calls for; returns how many commands were signalled. */
   turn(timeout: number): number {
     if (this.moderation.shouldPause(this.forwarder.now, this.packets)) pauseMicroseconds(PAUSE)
     this.arm()
-    this.poll.wait(timeout)
+    const { all } = this.links
+    this.poll.wait(this.heldUntil === 0 ? timeout : this.untilRelease(timeout), LINKS + all.length)
     const now = monotonicMilliseconds()
     this.forwarder.now = now
     this.counters.set(Counter.heartbeat, now)
     this.counters.add(Counter.turns, 1)
-    const transportEvents = this.poll.events(TRANSPORT)
-    if (transportEvents !== 0) this.serveTransport(transportEvents)
+    for (let i = 0; i < all.length; i++) {
+      const events = this.poll.events(LINKS + i)
+      if (events !== 0) this.serveLink(all[i]!, events)
+    }
     const tunEvents = this.poll.events(TUN)
     if (tunEvents !== 0) this.serveTun(tunEvents)
     return this.poll.events(EVENTFD) === 0 ? 0 : takeEventfd(this.eventfd)
@@ -92,42 +90,54 @@ export class Loop {
         this.forwarder.mssIpv4 = command.ipv4
         this.forwarder.mssIpv6 = command.ipv6
         return
+      case "hold":
+        this.heldUntil = this.forwarder.now + command.milliseconds
+        return
       case "sync":
         this.emit({ type: "pong", number: command.number })
         return
       case "attachTransport":
-        this.attach(command.generation, command.fd, command.transport)
+        this.attach(command)
         return
     }
-    if (command.generation !== this.generation || this.transport === undefined) return
+    const link = this.links.find(command.generation)
+    if (link === undefined) return
     switch (command.type) {
       case "detachTransport":
-        this.detach()
+        this.detach(link)
         return
       case "transmit":
-        this.settle(this.transport.transmit(command.packet))
+        this.settle(link, link.transport.transmit(command.packet))
         return
       case "installKey":
-        this.keys.install(command.key, command.replayWindow)
+        link.keys.install(command.key, command.replayWindow)
+        if (link.isAwaitingKey) this.forwarder.takeUp(link)
         return
       case "useKey":
-        this.useKey(command.keyId)
+        this.useKey(link, command.keyId)
         return
       case "retireKey":
-        this.keys.retire(command.keyId)
+        link.keys.retire(command.keyId)
         return
       case "ping":
-        this.sendOwn(this.transport, PING_MAGIC)
+        this.sendOwn(link, PING_MAGIC)
         return
       case "occExit":
-        this.sendOwn(this.transport, OCC_EXIT_MESSAGE)
+        this.sendOwn(link, OCC_EXIT_MESSAGE)
+        return
+      case "carry":
+        this.carrying = link
+        this.heldUntil = 0
+        return
+      case "drain":
+        this.drain(link, command.addresses)
         return
     }
   }
 
-  /** Closes the transport and forgets everything. */
+  /** Closes all transports and forgets everything. */
   close(): void {
-    this.detach()
+    for (const link of this.links.all) this.detach(link)
     this.forwarder.tun.detach()
   }
 
@@ -137,24 +147,36 @@ export class Loop {
   }
 
   private arm(): void {
-    const isTunWanted = this.transport === undefined || this.transport.isReady
+    const isTunWanted = this.heldUntil === 0 && (this.carrying === undefined || this.carrying.transport.isReady)
     this.poll.set(TUN, isTunWanted ? this.forwarder.tun.fd : -1, POLLIN)
-    this.poll.set(TRANSPORT, this.transportFd, this.transport?.interest ?? 0)
     this.poll.set(EVENTFD, this.eventfd, POLLIN)
+    const { all } = this.links
+    for (let i = 0; i < all.length; i++) {
+      const { fd, transport } = all[i]!
+      this.poll.set(LINKS + i, fd, transport.interest)
+    }
   }
 
-  private serveTransport(events: number): void {
-    const transport = this.transport!
+  /** ms of the next poll while the tun is held; when the time is over it no longer is. */
+  private untilRelease(timeout: number): number {
+    const remaining = Math.ceil(this.heldUntil - monotonicMilliseconds())
+    if (remaining > 0) return Math.min(timeout, remaining)
+    this.heldUntil = 0
+    return 0
+  }
+
+  private serveLink(link: Link, events: number): void {
+    const { transport } = link
     const wasOpen = transport.isOpen
     if (!wasOpen || (events & POLLOUT) !== 0) {
       const failure = transport.writable()
       if (failure !== undefined) {
-        this.settle(failure)
+        this.settle(link, failure)
         return
       }
-      if (!wasOpen) this.emit({ type: "transportOpen", generation: this.generation })
+      if (!wasOpen) this.emit({ type: "transportOpen", generation: link.generation })
     }
-    if ((events & (POLLIN | POLLERR | POLLHUP | POLLNVAL)) !== 0) this.settle(transport.receive(this.forwarder))
+    if ((events & (POLLIN | POLLERR | POLLHUP | POLLNVAL)) !== 0) this.settle(link, this.forwarder.receiveFrom(link))
   }
 
   private serveTun(events: number): void {
@@ -164,64 +186,70 @@ export class Loop {
       if (more === 0) break
       packets += more
     }
-    if (this.transport !== undefined) this.settle(this.transport.flush())
+    if (this.carrying !== undefined) this.settle(this.carrying, this.carrying.transport.flush())
+    const draining = this.forwarder.drain?.link
+    if (draining !== undefined) this.settle(draining, draining.transport.flush())
     // An error without a reason would wake every poll from now on. A tun that is only down reports none.
     if (packets === 0 && (events & ~POLLIN) !== 0) this.forwarder.tun.lose("poll: POLLERR")
   }
 
   private readTun(): number {
-    const { transport } = this
-    if (transport === undefined) return this.forwarder.discardFromTun()
-    return transport.isReady ? this.forwarder.forwardFromTun(transport) : 0
+    const { carrying } = this
+    if (carrying === undefined) return this.forwarder.discardFromTun()
+    return carrying.transport.isReady ? this.forwarder.forwardFromTun(carrying) : 0
   }
 
-  private attach(generation: number, fd: number, kind: "udp" | "tcp"): void {
-    if (generation < this.generation) {
-      closeFd(fd)
-      return
-    }
-    this.detach()
-    this.generation = generation
-    this.forwarder.begin(generation)
-    this.transport = kind === "udp" ? this.udp : this.tcp
-    this.transport.open(fd)
-    this.transportFd = fd
-    if (this.transport.isOpen) this.emit({ type: "transportOpen", generation })
+  private attach(command: Extract<Command, { readonly type: "attachTransport" }>): void {
+    const { generation } = command
+    const link = this.links.open(generation, command.fd, command.transport, new Float64Array(command.counters))
+    if (link === undefined) {
+      const message = `there are ${MOST_LINKS} links to servers already`
+      this.emit({ type: "transportFailed", generation, message })
+    } else if (link.transport.isOpen) this.emit({ type: "transportOpen", generation })
   }
 
-  private detach(): void {
-    this.keys.clear()
-    this.transport?.close()
-    this.transport = undefined
-    this.transportFd = -1
+  private detach(link: Link): void {
+    if (this.carrying === link) this.carrying = undefined
+    this.forwarder.forget(link)
+    link.end()
   }
 
-  private useKey(keyId: number): void {
-    this.keys.use(keyId)
-    this.counters.set(Counter.sealedPackets, 0)
-    this.counters.set(Counter.openedPackets, 0)
-    this.counters.set(Counter.keyBytes, 0)
+  private drain(link: Link, addresses: ReadonlyArray<Uint8Array>): void {
+    if (addresses.length > 0) this.forwarder.drain = new Drain(link, addresses)
+    else if (this.forwarder.drain?.link === link) this.forwarder.drain = undefined
   }
 
-  private sendOwn(transport: Transport, payload: Uint8Array): void {
-    this.forwarder.send(transport, payload)
-    this.settle(transport.flush())
+  private useKey({ keys, counts }: Link, keyId: number): void {
+    keys.use(keyId)
+    counts[LinkCounter.sealedPackets] = 0
+    counts[LinkCounter.openedPackets] = 0
+    counts[LinkCounter.keyBytes] = 0
   }
 
-  /** Ends the transport when `failure` says that it is unusable. */
-  private settle(failure: string | undefined): void {
+  private sendOwn(link: Link, payload: Uint8Array): void {
+    this.forwarder.send(link, payload)
+    this.settle(link, link.transport.flush())
+  }
+
+  /** Ends the link when `failure` says that its transport is unusable. */
+  private settle(link: Link, failure: string | undefined): void {
     if (failure === undefined) return
-    this.detach()
-    this.emit({ type: "transportFailed", generation: this.generation, message: failure })
+    const { generation } = link
+    this.detach(link)
+    this.emit({ type: "transportFailed", generation, message: failure })
   }
 }
 
 const TUN = 0
-const TRANSPORT = 1
-const EVENTFD = 2
+const EVENTFD = 1
+/** The first of them; each has the place that it has in `Links`. */
+const LINKS = 2
 
 const TUN_READS_PER_TURN = 64
 const TUN_PACKETS_PER_TURN = 512
-/** 16 slots for received messages, 8 flows that are put together, the TCP buffers and change: 64 KiB each. */
-const ARENA_SIZE = 4 * 1024 * 1024
+/**
+ * 16 slots for received messages, 8 flows that are put together and change: 64 KiB each, what is parked, and the queues of six
+ * links, of which those of TCP are the largest part. Pages that are never used cost nothing.
+ */
+const ARENA_SIZE = 8 * 1024 * 1024
 const OCC_EXIT_MESSAGE = Uint8Array.of(...OCC_MAGIC, OCC_EXIT)

@@ -29,6 +29,17 @@ import { MessageQueue } from "./messages.ts"
 import type { Offloads } from "./offload.ts"
 import { LARGEST_PACKET, type PacketSink, type Transport } from "./transport.ts"
 
+/** Memory that is in use within one call only, so that all transports share it. */
+export class UdpBuffers {
+  readonly incoming: ReceiveBatch
+  readonly control: Region
+
+  constructor(arena: Arena) {
+    this.incoming = new ReceiveBatch(arena, BATCH, SLOT_SIZE)
+    this.control = arena.allocate(LARGEST_PACKET)
+  }
+}
+
 export class UdpTransport implements Transport {
   readonly isOpen = true
   private fd = -1
@@ -42,12 +53,12 @@ export class UdpTransport implements Transport {
   /** The message at the head of the queue is refused as one: its datagrams are sent by themselves. */
   private isSplitting = false
 
-  constructor(arena: Arena, counters: Counters, offloads: Offloads) {
+  constructor(arena: Arena, counters: Counters, offloads: Offloads, buffers = new UdpBuffers(arena)) {
     this.counters = counters
     this.offloads = offloads
-    this.incoming = new ReceiveBatch(arena, BATCH, SLOT_SIZE)
+    this.incoming = buffers.incoming
     this.outgoing = new MessageQueue(arena, LARGEST_PACKET)
-    this.control = arena.allocate(LARGEST_PACKET)
+    this.control = buffers.control
   }
 
   open(fd: number): void {

@@ -15,8 +15,11 @@ export interface Start {
   readonly disabledOffloads: ReadonlyArray<OffloadName>
 }
 
-/** What the worker posts; after "crashed" and "stopped" it ends. */
-export type WorkerMessage = Event | { readonly type: "crashed"; readonly message: string }
+/** What the worker posts; after "crashed" and "stopped" it ends. "taken": the descriptor of a transport is the worker's now. */
+export type WorkerMessage =
+  | Event
+  | { readonly type: "taken"; readonly generation: number }
+  | { readonly type: "crashed"; readonly message: string }
 
 declare const self: {
   onmessage: ((message: { readonly data: unknown }) => void) | null
@@ -53,6 +56,7 @@ function take(command: Command): void {
     return
   }
   if (isStopping) return
+  if (command.type === "attachTransport") self.postMessage({ type: "taken", generation: command.generation })
   loop!.command(command)
   if (command.type === "installKey") wipe(command.key.send, command.key.receive)
 }

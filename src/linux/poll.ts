@@ -26,14 +26,14 @@ export class Poll {
     return this.fds.view.getUint16(slot * POLLFD_SIZE + 6, true)
   }
 
-  /** The number of slots with events, 0 after `timeout` ms or when a signal interrupted the wait. */
-  wait(timeout: number): number {
-    const ready = libc.poll(this.fds.address, this.slots, timeout)
+  /** For the first `slots` only: how many have events, 0 after `timeout` ms or when a signal interrupted the wait. */
+  wait(timeout: number, slots = this.slots): number {
+    const ready = libc.poll(this.fds.address, slots, timeout)
     if (ready >= 0) return ready
     const reason = errno()
     if (reason !== EINTR) throw new SystemError("poll", reason)
     // An interrupted poll leaves the results of the one before it in place.
-    for (let slot = 0; slot < this.slots; slot++) this.fds.view.setUint16(slot * POLLFD_SIZE + 6, 0, true)
+    for (let slot = 0; slot < slots; slot++) this.fds.view.setUint16(slot * POLLFD_SIZE + 6, 0, true)
     return 0
   }
 }

@@ -1,16 +1,20 @@
 /** The data plane as an Effect service: one `Link` per transport, its events in a queue, its end in the scope. */
 import { Context, Data, Deferred, Effect, Exit, Layer, Queue, type Scope } from "effect"
+import { parseIpv4, parseIpv6 } from "../config/address.ts"
 import {
   type Command,
   type CounterName,
   counterReader,
   createCounterMemory,
+  createLinkCounterMemory,
   type DataPlaneHandle,
   type Event,
+  type LinkCounterName,
+  linkCounterReader,
   type OffloadName,
   startDataPlane,
 } from "../dataplane/index.ts"
-import { monotonicMilliseconds, openTcpSocket, openUdpSocket, SystemError } from "../linux/index.ts"
+import { closeFd, monotonicMilliseconds, openTcpSocket, openUdpSocket, SystemError } from "../linux/index.ts"
 import type { DataKey } from "../protocol/index.ts"
 import { HostRefused, type KeepsCrashing } from "./errors.ts"
 import { supervised } from "./supervisor.ts"
@@ -41,6 +45,12 @@ export interface Link {
   readonly retireKey: (keyId: number) => void
   readonly ping: () => void
   readonly occExit: () => void
+  /** Packets from the tun go through this link from now on; without such a link they are dropped. */
+  readonly carry: () => void
+  /** Packets from these addresses go through this link, whichever carries: one link at a time, none with an empty list. */
+  readonly drain: (addresses: ReadonlyArray<string>) => void
+  /** What went through this link alone. */
+  readonly counter: (name: LinkCounterName) => number
 }
 
 export class DataPlane extends Context.Service<
@@ -49,6 +59,8 @@ export class DataPlane extends Context.Service<
     /** Opens a socket and hands it to the worker; closed, with its keys, when the scope ends. */
     readonly open: (endpoint: Endpoint, through?: Through) => Effect.Effect<Link, TransportError, Scope.Scope>
     readonly attachTun: (fd: number) => Effect.Effect<void, never, Scope.Scope>
+    /** Packets from the tun wait in its queue until the next `carry`, or until this time has passed. */
+    readonly hold: (milliseconds: number) => void
     readonly clampMss: (mss: { readonly ipv4: number; readonly ipv6: number }) => void
     readonly counter: (name: CounterName) => number
     readonly counters: () => Record<string, number>
@@ -95,21 +107,15 @@ export class DataPlane extends Context.Service<
           } else if (event.type === "offload") Queue.offerUnsafe(notes, event)
         }
         const runWorker = Effect.gen(function* () {
-          const crashed = yield* Deferred.make<never, WorkerCrashed>()
+          const ended = yield* Deferred.make<never, WorkerCrashed>()
           const onCrash = (message: string) => {
             worker = undefined
             running = Deferred.makeUnsafe()
             // Nobody answers these any more; whoever waits is about to close a link that is gone.
             for (const waiting of barriers.values()) Deferred.doneUnsafe(waiting, Exit.void)
             barriers.clear()
-            for (const [number, queue] of links) {
-              Queue.offerUnsafe(queue, {
-                type: "transportFailed",
-                generation: number,
-                message: `the data plane crashed: ${message}`,
-              })
-            }
-            Deferred.doneUnsafe(crashed, Exit.fail(new WorkerCrashed({ message })))
+            for (const [number, queue] of links) Queue.offerUnsafe(queue, crashed(number, message))
+            Deferred.doneUnsafe(ended, Exit.fail(new WorkerCrashed({ message })))
           }
           yield* Effect.acquireRelease(
             Effect.sync(() => {
@@ -122,7 +128,7 @@ export class DataPlane extends Context.Service<
             }),
             (handle) => Effect.promise(() => handle.stop()).pipe(Effect.timeoutOption("500 millis")),
           )
-          return yield* Deferred.await(crashed)
+          return yield* Deferred.await(ended)
         })
         yield* supervised("data plane worker", runWorker).pipe(
           Effect.catch((error) => Deferred.fail(lost, error)),
@@ -143,11 +149,16 @@ export class DataPlane extends Context.Service<
             yield* Deferred.await(running)
             const number = ++generation
             const events = yield* Queue.unbounded<LinkEvent>()
+            const counters = createLinkCounterMemory()
             yield* Effect.uninterruptibleMask((restore) =>
               Effect.gen(function* () {
                 const fd = yield* restore(through(dial(endpoint)))
                 links.set(number, events)
-                send({ type: "attachTransport", generation: number, fd, transport: endpoint.transport })
+                if (worker === undefined) {
+                  closeFd(fd)
+                  Queue.offerUnsafe(events, crashed(number, "it is being started again"))
+                } else
+                  send({ type: "attachTransport", generation: number, fd, transport: endpoint.transport, counters })
                 yield* Effect.addFinalizer(() =>
                   Effect.sync(() => {
                     links.delete(number)
@@ -156,17 +167,9 @@ export class DataPlane extends Context.Service<
                 )
               }),
             )
-            const link: Link = {
-              events,
-              transmit: (packet) => send({ type: "transmit", generation: number, packet }),
-              installKey: (key, replayWindow) => send({ type: "installKey", generation: number, key, replayWindow }),
-              useKey: (keyId) => send({ type: "useKey", generation: number, keyId }),
-              retireKey: (keyId) => send({ type: "retireKey", generation: number, keyId }),
-              ping: () => send({ type: "ping", generation: number }),
-              occExit: () => send({ type: "occExit", generation: number }),
-            }
-            return link
+            return linkOf(number, events, linkCounterReader(counters), send)
           }),
+          hold: (milliseconds) => send({ type: "hold", milliseconds }),
           attachTun: (fd) =>
             Effect.acquireRelease(
               Effect.sync(() => {
@@ -201,6 +204,39 @@ const tellOffload = ({ name, isOn, reason }: Extract<Event, { readonly type: "of
   Effect.logInfo(`offload ${name}: ${isOn ? "on" : `off (${reason})`}`).pipe(
     Effect.annotateLogs({ event: "offload", offload: name, on: isOn }),
   )
+
+const linkOf = (
+  generation: number,
+  events: Queue.Dequeue<LinkEvent>,
+  counter: Link["counter"],
+  send: (command: Command) => void,
+): Link => ({
+  events,
+  transmit: (packet) => send({ type: "transmit", generation, packet }),
+  installKey: (key, replayWindow) => send({ type: "installKey", generation, key, replayWindow }),
+  useKey: (keyId) => send({ type: "useKey", generation, keyId }),
+  retireKey: (keyId) => send({ type: "retireKey", generation, keyId }),
+  ping: () => send({ type: "ping", generation }),
+  occExit: () => send({ type: "occExit", generation }),
+  carry: () => send({ type: "carry", generation }),
+  drain: (addresses) => send({ type: "drain", generation, addresses: addresses.map(addressBytes) }),
+  counter,
+})
+
+const crashed = (generation: number, message: string): LinkEvent => ({
+  type: "transportFailed",
+  generation,
+  message: `the data plane crashed: ${message}`,
+})
+
+/** Network order, without the prefix length that may follow the address. */
+const addressBytes = (text: string): Uint8Array => {
+  const [address = ""] = text.split("/")
+  const value = address.includes(":") ? parseIpv6(address) : parseIpv4(address)
+  if (value === undefined) throw new Error(`draining a link: "${text}" is no address`)
+  const length = address.includes(":") ? 16 : 4
+  return Uint8Array.from({ length }, (_, i) => Number((BigInt(value) >> BigInt(8 * (length - 1 - i))) & 0xffn))
+}
 
 const direct: Through = (dial) => dial
 

@@ -48,6 +48,7 @@ export const serve = Effect.fnUntraced(function* ({
   })
   const announce = Effect.gen(function* () {
     const { addresses, mtu } = yield* configure(pushed)
+    link.carry()
     driver.setEstablished()
     const { connects, since } = yield* status.get
     yield* status.update({ phase: "connected", connects: connects + 1, lastError: undefined })
@@ -58,9 +59,9 @@ export const serve = Effect.fnUntraced(function* ({
   })
   const activity: Activity = {
     now: plane.now,
-    lastSend: () => plane.counter("lastSend"),
-    lastReceive: () => Math.max(plane.counter("lastReceive"), driver.session.lastReceive ?? 0),
-    tunnelBytes: () => plane.counter("tunReadBytes") + plane.counter("tunWriteBytes"),
+    lastSend: () => link.counter("lastSend"),
+    lastReceive: () => Math.max(link.counter("lastReceive"), driver.session.lastReceive ?? 0),
+    tunnelBytes: () => link.counter("tunBytes"),
     ping: link.ping,
   }
   const facts = Effect.forever(
@@ -87,8 +88,8 @@ export const serve = Effect.fnUntraced(function* ({
       rekey(profile.timers, {
         events: driver.keyEvents,
         now: plane.now,
-        bytes: () => plane.counter("keyBytes"),
-        packets: () => plane.counter("sealedPackets") + plane.counter("openedPackets"),
+        bytes: () => link.counter("keyBytes"),
+        packets: () => link.counter("sealedPackets") + link.counter("openedPackets"),
         renegotiate: Effect.sync(() => driver.step((at) => driver.session.renegotiate(at))),
       }),
     ]),

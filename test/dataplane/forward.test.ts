@@ -1,10 +1,18 @@
 import { describe, expect, test } from "bun:test"
 import type { Event } from "../../src/dataplane/commands.ts"
-import { type CounterName, Counters, counterReader, createCounterMemory } from "../../src/dataplane/counters.ts"
+import {
+  type CounterName,
+  Counters,
+  counterReader,
+  createCounterMemory,
+  createLinkCounterMemory,
+  linkCounterReader,
+} from "../../src/dataplane/counters.ts"
 import type { Sealer } from "../../src/dataplane/datapacket.ts"
 import { Drop } from "../../src/dataplane/drop.ts"
 import { Forwarder } from "../../src/dataplane/forward.ts"
 import { KeySlots } from "../../src/dataplane/keyslots.ts"
+import { Link } from "../../src/dataplane/link.ts"
 import { Offloads } from "../../src/dataplane/offload.ts"
 import type { Transport } from "../../src/dataplane/transport.ts"
 import { openFile } from "../../src/linux/file.ts"
@@ -44,28 +52,34 @@ class Looped implements Transport {
 function pair() {
   const arena = new Arena(2 * 1024 * 1024)
   const region = arena.allocate(70_000)
+  const transport = new Looped(region)
   const make = (key: ReturnType<typeof dataKey>) => {
     const memory = createCounterMemory()
     const keys = new KeySlots(arena)
     const events: Array<Event> = []
     const emit = (event: Event) => void events.push(event)
-    const forwarder = new Forwarder(arena, keys, new Counters(memory), new Offloads([], () => {}), emit)
+    const forwarder = new Forwarder(arena, new Counters(memory), new Offloads([], () => {}), emit)
     forwarder.now = 1000
     keys.install(key, replayWindow)
     keys.use(0)
     const reader = counterReader(memory)
-    return { keys, events, forwarder, count: (name: CounterName) => reader.read(name) }
+    const linkMemory = createLinkCounterMemory()
+    const link = new Link(keys, transport)
+    link.begin(1, -1, transport, new Float64Array(linkMemory))
+    forwarder.takeUp(link)
+    const ofLink = linkCounterReader(linkMemory)
+    return { keys, link, events, forwarder, ofLink, count: (name: CounterName) => reader.read(name) }
   }
-  return { region, transport: new Looped(region), near: make(dataKey(0)), far: make(mirrored(dataKey(0))) }
+  return { region, near: make(dataKey(0)), far: make(mirrored(dataKey(0))) }
 }
 
 test("a key that runs out of packet ids says so once, goes on to the last one, and then stops", () => {
   using tun = new TunPair()
-  const { near, transport } = pair()
+  const { near } = pair()
   near.forwarder.tun.attach(tun.fd)
   const send = () => {
     tun.write(ipPacket(1))
-    near.forwarder.forwardFromTun(transport)
+    near.forwarder.forwardFromTun(near.link)
   }
   const sealer = near.keys.sending!.sealer as Sealer
   sealer.nextPacketId = 0xff00_0000 - 1
@@ -73,14 +87,14 @@ test("a key that runs out of packet ids says so once, goes on to the last one, a
   expect(near.events).toEqual([])
   send()
   send()
-  expect(near.events).toEqual([{ type: "keyExhausted", generation: 0, keyId: 0 }])
+  expect(near.events).toEqual([{ type: "keyExhausted", generation: 1, keyId: 0 }])
   sealer.nextPacketId = 0xffff_ffff
   send()
   expect(near.count("drop:packetIds")).toBe(0)
   send()
   send()
   expect(near.count("drop:packetIds")).toBe(2)
-  expect(near.count("sealedPackets")).toBe(4)
+  expect(near.ofLink("sealedPackets")).toBe(4)
   expect(near.events.length).toBe(1)
 })
 
@@ -97,7 +111,7 @@ test("the first packet that a key opens is reported once, a forged one not at al
   expect(far.events).toEqual([])
   deliver(false)
   deliver(false)
-  expect(far.events).toEqual([{ type: "keyUsed", generation: 0, keyId: 0 }])
+  expect(far.events).toEqual([{ type: "keyUsed", generation: 1, keyId: 0 }])
 })
 
 test("what the kernel refuses is counted by its reason", () => {
@@ -133,8 +147,8 @@ test("packet and byte counters of the sending key begin anew with each key", () 
   sealer.seal(region, 0, 100)
   near.forwarder.receive(region, 0, 124)
   // The second packet came with the old key: it is none of the new one's.
-  expect(near.count("openedPackets")).toBe(1)
-  expect(near.count("keyBytes")).toBe(124)
+  expect(near.ofLink("openedPackets")).toBe(1)
+  expect(near.ofLink("keyBytes")).toBe(124)
 })
 
 test("a retired key is freed: what still holds it can neither seal nor open", () => {

@@ -1,9 +1,16 @@
 /** A running data plane with a stand-in for the tun, and the server's end of its transport, over UDP or TCP. */
 import { createServer, type Socket } from "node:net"
 import type { Event } from "../../src/dataplane/commands.ts"
-import type { CounterName } from "../../src/dataplane/index.ts"
-import { type DataPlaneHandle, startDataPlane } from "../../src/dataplane/index.ts"
+import {
+  type CounterName,
+  createLinkCounterMemory,
+  type DataPlaneHandle,
+  type LinkCounterName,
+  linkCounterReader,
+  startDataPlane,
+} from "../../src/dataplane/index.ts"
 import { openTcpSocket, openUdpSocket } from "../../src/linux/index.ts"
+import type { DataKey } from "../../src/protocol/output.ts"
 import { soon, TunPair } from "../support/pair.ts"
 import { Peer } from "./keys.ts"
 
@@ -33,6 +40,7 @@ export class Harness implements AsyncDisposable {
   readonly peer = new Peer()
   readonly plane: DataPlaneHandle
   private readonly closers: Array<() => void> = []
+  private readonly linkCounters = new Map<number, (name: LinkCounterName) => number>()
   private barrier = 0
 
   private constructor() {
@@ -50,8 +58,8 @@ export class Harness implements AsyncDisposable {
     return harness
   }
 
-  /** Opens a transport on loopback and waits until it is open at both ends. */
-  async attach(kind: Kind, generation = 1): Promise<Far> {
+  /** Opens a link on loopback and waits until it is open at both ends; it carries unless that is not wanted. */
+  async attach(kind: Kind, generation = 1, isCarrying = true): Promise<Far> {
     const address = kind.endsWith("4") ? "127.0.0.1" : "::1"
     const family = kind.endsWith("4") ? 4 : 6
     const far = kind.startsWith("udp")
@@ -61,7 +69,28 @@ export class Harness implements AsyncDisposable {
     await soon("transportOpen", () =>
       this.events.some((event) => event.type === "transportOpen" && event.generation === generation),
     )
+    if (isCarrying) this.plane.send({ type: "carry", generation })
+    await this.flush()
     return far
+  }
+
+  /** Hands a socket over as a further link. */
+  open(generation: number, fd: number, transport: "udp" | "tcp"): void {
+    const counters = createLinkCounterMemory()
+    this.linkCounters.set(generation, linkCounterReader(counters))
+    this.plane.send({ type: "attachTransport", generation, fd, transport, counters })
+  }
+
+  /** A key at both ends; `peer` is the server's end of that link. */
+  async use(key: DataKey, generation = 1, peer = this.peer): Promise<void> {
+    this.plane.send({ type: "installKey", generation, key, replayWindow: { packets: 64, seconds: 15 } })
+    this.plane.send({ type: "useKey", generation, keyId: key.keyId })
+    peer.use(key)
+    await this.flush()
+  }
+
+  linkCounter(name: LinkCounterName, generation = 1): number {
+    return this.linkCounters.get(generation)!(name)
   }
 
   /** The first event of this type. */
@@ -105,7 +134,7 @@ export class Harness implements AsyncDisposable {
       },
     })
     const fd = openUdpSocket({ address, port: socket.port, family })
-    this.plane.send({ type: "attachTransport", generation, fd, transport: "udp" })
+    this.open(generation, fd, "udp")
     // The far end learns our port from the first packet, as a server does.
     this.plane.send({ type: "transmit", generation, packet: Uint8Array.of(0x38) })
     await soon("the first datagram", () => from)
@@ -143,12 +172,7 @@ export class Harness implements AsyncDisposable {
     })
     await new Promise<void>((resolve) => server.listen(0, address, resolve))
     const port = (server.address() as { port: number }).port
-    this.plane.send({
-      type: "attachTransport",
-      generation,
-      fd: openTcpSocket({ address, port, family }),
-      transport: "tcp",
-    })
+    this.open(generation, openTcpSocket({ address, port, family }), "tcp")
     await soon("the connection", () => connection)
     return {
       received,

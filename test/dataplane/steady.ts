@@ -8,15 +8,17 @@ import { checksums } from "../../src/dataplane/checksum.ts"
 import { Counters, counterReader, createCounterMemory } from "../../src/dataplane/counters.ts"
 import { Forwarder } from "../../src/dataplane/forward.ts"
 import { KeySlots } from "../../src/dataplane/keyslots.ts"
+import { Link } from "../../src/dataplane/link.ts"
 import { Offloads } from "../../src/dataplane/offload.ts"
 import { Segmenter } from "../../src/dataplane/segment.ts"
+import { UdpTransport } from "../../src/dataplane/transport-udp.ts"
 import { openFile } from "../../src/linux/file.ts"
 import { Arena } from "../../src/linux/index.ts"
 import { dataKey, mirrored } from "./keys.ts"
 import { type LargePacket, largePacket } from "./traffic.ts"
 
 const PACKETS = Number(process.argv[2])
-const arena = new Arena(2 * 1024 * 1024)
+const arena = new Arena(4 * 1024 * 1024)
 const region = arena.allocate(90_000)
 const install = (key: ReturnType<typeof dataKey>) => {
   const keys = new KeySlots(arena)
@@ -26,13 +28,13 @@ const install = (key: ReturnType<typeof dataKey>) => {
 }
 const { sealer } = install(dataKey(0)).sending!
 const memory = createCounterMemory()
-const forwarder = new Forwarder(
-  arena,
-  install(mirrored(dataKey(0))),
-  new Counters(memory),
-  new Offloads([], () => {}),
-  () => {},
-)
+const offloads = new Offloads([], () => {})
+const counters = new Counters(memory)
+const forwarder = new Forwarder(arena, counters, offloads, () => {})
+// No packet comes from the socket: they are handed to the forwarder as the transport would.
+const transport = new UdpTransport(arena, counters, offloads)
+const link = new Link(install(mirrored(dataKey(0))), transport)
+forwarder.takeUp(link)
 // Takes whatever is written, as a tun with offloads would.
 forwarder.tun.attach(openFile("/dev/null", 2))
 forwarder.tun.hasHeader = true

@@ -13,10 +13,7 @@ const replayWindow = { packets: 64, seconds: 15 }
 async function connected(kind: Kind, key = dataKey(0)): Promise<{ harness: Harness; far: Far }> {
   const harness = await Harness.start()
   const far = await harness.attach(kind)
-  harness.plane.send({ type: "installKey", generation: 1, key, replayWindow })
-  harness.plane.send({ type: "useKey", generation: 1, keyId: key.keyId })
-  harness.peer.use(key)
-  await harness.flush()
+  await harness.use(key)
   return { harness, far }
 }
 
@@ -39,15 +36,14 @@ describe.each([...transports])("over %s", (kind) => {
     for (let i = 1; i <= 100; i++) far.send(harness.peer.seal(ipPacket(i, 20 + i * 13)))
     for (let i = 1; i <= 100; i++) expect(await harness.tun.next()).toEqual(ipPacket(i, 20 + i * 13))
     const counters = harness.plane.counters.all()
-    expect(counters).toMatchObject({
-      tunReadPackets: 100,
-      tunWritePackets: 100,
-      sealedPackets: 100,
-      openedPackets: 100,
-    })
+    expect(counters).toMatchObject({ tunReadPackets: 100, tunWritePackets: 100 })
+    expect(harness.linkCounter("sealedPackets")).toBe(100)
+    expect(harness.linkCounter("openedPackets")).toBe(100)
     expect(counters.tunReadBytes).toBe(counters.tunWriteBytes)
+    expect(harness.linkCounter("tunBytes")).toBe(2 * counters.tunReadBytes)
     expect(Object.entries(counters).filter(([name, value]) => name.startsWith("drop:") && value > 0)).toEqual([])
-    for (const time of [counters.lastReceive, counters.lastSend, counters.lastTunActivity, counters.heartbeat]) {
+    const ofLink = (["lastReceive", "lastSend", "lastTunActivity"] as const).map((name) => harness.linkCounter(name))
+    for (const time of [counters.lastReceive, counters.heartbeat, ...ofLink]) {
       expect(time).toBeGreaterThan(0)
       expect(time).toBeLessThanOrEqual(monotonicMilliseconds())
     }
@@ -121,8 +117,9 @@ describe.each([...transports])("over %s", (kind) => {
     await soon("two packets", () => far.received.length === 2)
     expect(harness.peer.open(far.received[0]!)).toEqual(PING_MAGIC)
     expect(harness.peer.open(far.received[1]!)).toEqual(Uint8Array.of(...OCC_MAGIC, 6))
-    expect(harness.plane.counters.read("lastTunActivity")).toBe(0)
-    expect(harness.plane.counters.read("lastSend")).toBeGreaterThan(0)
+    expect(harness.linkCounter("lastTunActivity")).toBe(0)
+    expect(harness.linkCounter("tunBytes")).toBe(0)
+    expect(harness.linkCounter("lastSend")).toBeGreaterThan(0)
   })
 
   test("a change of keys under traffic loses nothing; a retired key is unknown", async () => {
@@ -172,10 +169,10 @@ describe.each([...transports])("over %s", (kind) => {
     await harness.counter("drop:noKey", 100)
     harness.plane.send({ type: "ping", generation: 1 })
     await harness.flush()
-    expect(harness.plane.counters.read("sealedPackets")).toBe(0)
+    expect(harness.linkCounter("sealedPackets")).toBe(0)
   })
 
-  test("a new generation starts without keys; commands and packets of the old one are ignored", async () => {
+  test("a further link starts without keys; commands for one that is gone are ignored", async () => {
     const { harness, far } = await connected(kind)
     await using _ = harness
     harness.plane.send({ type: "detachTransport", generation: 1 })
@@ -186,15 +183,14 @@ describe.each([...transports])("over %s", (kind) => {
     harness.plane.send({ type: "useKey", generation: 2, keyId: 0 })
     harness.plane.send({ type: "transmit", generation: 1, packet: Uint8Array.of(0x20, 1) })
     harness.plane.send({ type: "transmit", generation: 2, packet: Uint8Array.of(0x20, 2) })
-    next.send(harness.peer.seal(ipPacket(2)))
+    harness.plane.send({ type: "carry", generation: 1 })
+    harness.tun.write(ipPacket(2))
     await harness.counter("drop:noKey", 1)
     await soon("the packet", () => next.received.length > 0)
     expect(next.received).toEqual([Uint8Array.of(0x20, 2)])
     expect(far.received).toEqual([])
     harness.plane.send({ type: "installKey", generation: 1, key: dataKey(2), replayWindow })
-    harness.plane.send({ type: "installKey", generation: 2, key: dataKey(0), replayWindow })
-    harness.plane.send({ type: "useKey", generation: 2, keyId: 0 })
-    await harness.flush()
+    await harness.use(dataKey(0), 2)
     harness.tun.write(ipPacket(3))
     await soon("the packet", () => next.received.length === 2)
     expect(harness.peer.open(next.received[1]!)).toEqual(ipPacket(3))
@@ -284,7 +280,7 @@ describe("UDP only", () => {
     far.close()
     for (let i = 1; i <= 5; i++) {
       harness.tun.write(ipPacket(i))
-      await harness.counter("sealedPackets", i)
+      await soon("a sealed packet", () => harness.linkCounter("sealedPackets") === i)
       await harness.flush()
     }
     await soon("an error", () => harness.plane.counters.read("transportErrors") > 0)
@@ -301,10 +297,9 @@ describe("UDP only", () => {
       [one, fds[0], key],
       [two, fds[1], mirrored(key)],
     ] as const) {
-      harness.plane.send({ type: "attachTransport", generation: 1, fd, transport: "udp" })
-      harness.plane.send({ type: "installKey", generation: 1, key: keys, replayWindow })
-      harness.plane.send({ type: "useKey", generation: 1, keyId: 0 })
-      await harness.flush()
+      harness.open(1, fd, "udp")
+      harness.plane.send({ type: "carry", generation: 1 })
+      await harness.use(keys)
     }
     for (const [from, to] of [
       [one, two],
@@ -420,7 +415,7 @@ describe("TCP only", () => {
     far.close()
     await harness.event("transportFailed")
     harness.events.length = 0
-    harness.plane.send({ type: "attachTransport", generation: 2, fd: far.reconnect(), transport: "tcp" })
+    harness.open(2, far.reconnect(), "tcp")
     expect(await failure(harness)).toBe("connect: ECONNREFUSED")
     expect(harness.events.some((event) => event.type === "transportOpen")).toBe(false)
   })

@@ -11,7 +11,9 @@ export class MemoryPlane {
   readonly opened: Array<Endpoint> = []
   /** What the worker would have been told, in order: `useKey 0`, `ping`, `detach`... */
   readonly commands: Array<string> = []
-  readonly counters: Record<string, number> = { lastReceive: 0, lastSend: 0, heartbeat: 0, keyBytes: 0 }
+  readonly counters: Record<string, number> = { lastReceive: 0, heartbeat: 0 }
+  /** Of each link that there is, of all of them together. */
+  readonly linkCounters: Record<string, number> = { lastReceive: 0, lastSend: 0, keyBytes: 0 }
   /** The peer of the next transport; undefined: nobody answers. */
   server: () => ScriptedServer | undefined
   /** Of the last transport. */
@@ -42,6 +44,7 @@ export class MemoryPlane {
         return DataPlane.of({
           open: (endpoint) => this.#open(endpoint, now),
           attachTun: () => Effect.void,
+          hold: (milliseconds) => void this.commands.push(`hold ${milliseconds}`),
           clampMss: () => {},
           counter: (name) => this.counters[name] ?? 0,
           counters: () => this.counters,
@@ -72,9 +75,12 @@ export class MemoryPlane {
         retireKey: (keyId) => this.commands.push(`retireKey ${keyId}`),
         ping: () => {
           this.commands.push("ping")
-          this.counters.lastSend = now()
+          this.linkCounters.lastSend = now()
         },
         occExit: () => this.commands.push("occExit"),
+        carry: () => this.commands.push(`carry ${generation}`),
+        drain: (addresses) => this.commands.push(`drain ${generation} ${addresses.join(" ")}`),
+        counter: (name) => this.linkCounters[name] ?? 0,
       }
       return link
     })

@@ -21,7 +21,7 @@ it.effect("connects: routes first, then the status says so", () =>
       addresses: ["10.8.0.2/24"],
       deadAfter: 60,
     })
-    expect(plane.commands).toEqual(["installKey 0", "useKey 0"])
+    expect(plane.commands).toEqual(["installKey 0", "useKey 0", "carry 1"])
     expect(applied).toContain("route replace 10.9.0.0/16 dev tun0 proto 149")
   }),
 )
@@ -65,7 +65,7 @@ it.effect("a day with a key an hour, without an interruption", () =>
     const { fiber, status } = yield* attempt(plane)
     yield* elapse("1 millis")
     for (let minute = 1; minute <= 24 * 60; minute++) {
-      plane.counters.lastReceive = minute * 60_000
+      plane.linkCounters.lastReceive = minute * 60_000
       yield* elapse("1 minute")
     }
     expect(fiber.pollUnsafe()).toBeUndefined()

@@ -58,6 +58,7 @@ it.live("a crash of the worker ends its links only: the next one carries packets
     const key = dataKey(0)
     second.installKey(key, replayWindow)
     second.useKey(0)
+    second.carry()
     tun.write(ipPacket(7))
     yield* Effect.promise(() => soon("a data packet", () => far.received.length === 2))
     const peer = new Peer()

@@ -1,0 +1,69 @@
+/**
+ * The links that there may be at a time, each with the memory for what waits to be sent. That is taken at the first use of a
+ * link, and again by the next one in its place, so that a tunnel which never needs a second link does not pay for it. What is
+ * used within one round of receiving only is shared.
+ */
+import { type Arena, closeFd, type Region } from "../linux/index.ts"
+import type { Counters } from "./counters.ts"
+import { LARGEST_PLAIN } from "./framing.ts"
+import { KeySlots } from "./keyslots.ts"
+import { Link } from "./link.ts"
+import type { Offloads } from "./offload.ts"
+import { TcpTransport } from "./transport-tcp.ts"
+import { UdpBuffers, UdpTransport } from "./transport-udp.ts"
+
+export class Links {
+  /** Also those that are free; a position is a link's for as long as it lives. */
+  readonly all: Array<Link> = []
+  private readonly transports: Array<{ readonly udp: UdpTransport; tcp: TcpTransport | undefined }> = []
+  private readonly arena: Arena
+  private readonly counters: Counters
+  private readonly offloads: Offloads
+  private readonly buffers: UdpBuffers
+  private readonly plain: Region
+
+  constructor(arena: Arena, counters: Counters, offloads: Offloads) {
+    this.arena = arena
+    this.counters = counters
+    this.offloads = offloads
+    this.buffers = new UdpBuffers(arena)
+    this.plain = arena.allocate(LARGEST_PLAIN)
+  }
+
+  /** A further link over `fd`, which belongs to it from now on. Undefined, with `fd` closed: there are too many. */
+  open(generation: number, fd: number, kind: "udp" | "tcp", counts: Float64Array): Link | undefined {
+    const position = this.free()
+    if (position < 0) {
+      closeFd(fd)
+      return undefined
+    }
+    const link = this.all[position]!
+    const transport = this.transport(position, kind)
+    transport.open(fd)
+    link.begin(generation, fd, transport, counts)
+    return link
+  }
+
+  find(generation: number): Link | undefined {
+    for (const link of this.all) if (link.generation === generation) return link
+    return undefined
+  }
+
+  private free(): number {
+    const position = this.all.findIndex(({ generation }) => generation === 0)
+    if (position >= 0 || this.all.length === MOST_LINKS) return position
+    const udp = new UdpTransport(this.arena, this.counters, this.offloads, this.buffers)
+    this.transports.push({ udp, tcp: undefined })
+    return this.all.push(new Link(new KeySlots(this.arena, this.plain), udp)) - 1
+  }
+
+  private transport(position: number, kind: "udp" | "tcp"): UdpTransport | TcpTransport {
+    const transports = this.transports[position]!
+    if (kind === "udp") return transports.udp
+    transports.tcp ??= new TcpTransport(this.arena, this.counters)
+    return transports.tcp
+  }
+}
+
+/** A connection, the one that takes over from it, one that drains still, and a race for the next. */
+export const MOST_LINKS = 6
