@@ -40,8 +40,7 @@ export class Framing {
         bytes[at] = STUB_NONE
         return length + 1
       case "stub-v2":
-        // No IP packet and no message of ours begins so.
-        return bytes[at] === V2 ? Drop.malformed : length
+        return bytes[at] === V2 ? escaped(bytes, at, length) : length
     }
   }
 
@@ -93,6 +92,14 @@ export class Framing {
     this.payloadAt = HEADROOM
     return length > 0 ? length : Drop.malformed
   }
+}
+
+/** No IP packet begins so, but an Ethernet frame may. */
+function escaped(bytes: Uint8Array, at: number, length: number): number {
+  bytes.copyWithin(at + 2, at, at + length)
+  bytes[at] = V2
+  bytes[at + 1] = 0
+  return length + 2
 }
 
 /** Bytes that the largest payload takes when it is decompressed. Some stay free in front: the tun may want a header there. */

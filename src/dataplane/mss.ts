@@ -19,6 +19,16 @@ export function clampMss(bytes: Uint8Array, start: number, length: number, ipv4:
   }
 }
 
+/** The same for an Ethernet frame, with up to two VLAN tags. */
+export function clampFrameMss(bytes: Uint8Array, start: number, length: number, ipv4: number, ipv6: number): boolean {
+  for (let at = ETHERTYPE; at <= ETHERTYPE + 2 * VLAN_TAG && at + 2 <= length; at += VLAN_TAG) {
+    const type = uint16(bytes, start + at)
+    if (type === IPV4 || type === IPV6) return clampMss(bytes, start + at + 2, length - at - 2, ipv4, ipv6)
+    if (type !== VLAN && type !== SERVICE_VLAN) return false
+  }
+  return false
+}
+
 function clampIpv4(bytes: Uint8Array, start: number, length: number, limit: number): boolean {
   if (length < 20 || bytes[start + 9] !== TCP) return false
   const headerLength = (bytes[start]! & 15) * 4
@@ -85,6 +95,14 @@ function uint16(bytes: Uint8Array, at: number): number {
 function swap(value: number): number {
   return ((value & 0xff) << 8) | (value >> 8)
 }
+
+/** Behind both addresses of a frame; a VLAN tag takes its place and has one of its own behind it. */
+const ETHERTYPE = 12
+const VLAN_TAG = 4
+const IPV4 = 0x0800
+const IPV6 = 0x86dd
+const VLAN = 0x8100
+const SERVICE_VLAN = 0x88a8
 
 const TCP = 6
 const SYN = 0x02

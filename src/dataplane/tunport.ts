@@ -8,11 +8,11 @@ import {
   ENOBUFS,
   errno,
   errnoName,
-  hasVnetHeader,
   type Region,
   readFd,
   setTunOffload,
   TunOffload,
+  tunFormat,
   writeFd,
 } from "../linux/index.ts"
 import { Counter, type Counters } from "./counters.ts"
@@ -25,6 +25,8 @@ export class TunPort {
   fd = -1
   /** Packets have a virtio header in front, in both directions. */
   hasHeader = false
+  /** Packets are Ethernet frames. */
+  isEthernet = false
   /** TCP, UDP: packets may be read in the large, and written so. */
   tso = false
   uso = false
@@ -39,9 +41,16 @@ export class TunPort {
     this.lost = lost
   }
 
+  /** Bytes in front of the IP packet: those of an Ethernet frame without tags, or none. */
+  get frameHeader(): number {
+    return this.isEthernet ? ETHERNET_HEADER : 0
+  }
+
   attach(fd: number): void {
     this.fd = fd
-    this.hasHeader = hasVnetHeader(fd)
+    const { hasHeader, isEthernet } = tunFormat(fd)
+    this.hasHeader = hasHeader
+    this.isEthernet = isEthernet
     const tso = this.offloads.isWanted("tso") ? TunOffload.tso4 | TunOffload.tso6 : 0
     const uso = this.offloads.isWanted("uso") ? TunOffload.uso4 | TunOffload.uso6 : 0
     this.uso = uso !== 0 && this.request(uso | tso)
@@ -55,6 +64,7 @@ export class TunPort {
     if (this.hasHeader) setTunOffload(this.fd, 0)
     this.fd = -1
     this.hasHeader = false
+    this.isEthernet = false
     this.tso = false
     this.uso = false
   }
@@ -114,3 +124,5 @@ export class TunPort {
     return Drop.tunRefused
   }
 }
+
+const ETHERNET_HEADER = 14

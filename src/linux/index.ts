@@ -28,4 +28,4 @@ export {
   setSendBuffer,
   socketError,
 } from "./socket.ts"
-export { hasVnetHeader, openTun, setTunOffload, type Tun, TunOffload } from "./tun.ts"
+export { openTun, setTunOffload, type Tun, TunOffload, type TunType, tunFormat } from "./tun.ts"

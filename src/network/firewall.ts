@@ -167,6 +167,12 @@ const inputRules = ({ tunnel, formerAddresses, inbound, earlierUdpPorts }: Firew
         ...inbound.map((open) =>
           rule(`iifname "${tunnel.device}"${inboundMatch(open)}`, "accept", `from the tunnel: ${inboundText(open)}`),
         ),
+        // No connection: it is not tracked. Without it nobody on the Ethernet of a tap device could be found.
+        rule(
+          `iifname "${tunnel.device}" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255`,
+          "accept",
+          "IPv6 neighbour discovery in the tunnel",
+        ),
         rule(`iifname "${tunnel.device}"`, "drop", "new connections from the tunnel"),
       ]),
   // Connection tracking would take the middle of an outgoing connection for an incoming one, and its answers for replies.

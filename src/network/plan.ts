@@ -48,7 +48,8 @@ export const planNetwork = (input: PlanInput): Plan => {
   if (ifconfig !== undefined && !(isAddress(ifconfig.local) && isAddress(ifconfig.second))) {
     notes.push(`ifconfig ${ifconfig.local} ${ifconfig.second}: these are no addresses`)
   } else if (ifconfig !== undefined) {
-    const prefix = options.topology === "subnet" ? prefixOfNetmask(ifconfig.second) : undefined
+    const hasNetmask = input.isEthernet || options.topology === "subnet"
+    const prefix = hasNetmask ? prefixOfNetmask(ifconfig.second) : undefined
     if (prefix !== undefined) address(`${ifconfig.local}/${prefix}`, `${ifconfig.local}/${prefix}`)
     else address(`${ifconfig.local} peer ${ifconfig.second}`, `${ifconfig.local}/32`)
   }

@@ -1,4 +1,8 @@
-/** The routes of a profile and a push, as changes. Pure. tun is point-to-point for the kernel: it needs no gateway. */
+/**
+ * The routes of a profile and a push, as changes. Pure. tun is point-to-point for the kernel: it needs no gateway. tap is an
+ * Ethernet, where a packet needs a neighbour to go to.
+ */
+import { prefixOfNetmask } from "../config/address.ts"
 import type { NetworkOptions, Route } from "../config/index.ts"
 import type { HostFacts } from "./beside.ts"
 import { type Change, hostRoute, isIpv6, type NextHop, type RouteLine, routeChange } from "./change.ts"
@@ -6,6 +10,8 @@ import { covers, halves, parseCidr } from "./cidr.ts"
 
 export interface RouteInput {
   readonly device: string
+  /** Of a tap device. */
+  readonly isEthernet: boolean
   readonly options: NetworkOptions
   /** The server's address and the way to it outside the tunnel; undefined way: none is known. */
   readonly server: { readonly address: string; readonly via: NextHop | undefined }
@@ -28,7 +34,14 @@ export const planRoutes = (
     else lines.push(...planned)
   }
   lines.push(...resolverRoutes(input, lines))
-  const { kept, conflicts } = withoutConflicts(lines, input)
+  if (input.isEthernet && lines.some((line) => lacksGateway(line, input)))
+    notes.push(
+      "routes into an Ethernet need a gateway, and neither file nor server names one (route-gateway): they are left out",
+    )
+  const { kept, conflicts } = withoutConflicts(
+    lines.filter((line) => !lacksGateway(line, input)),
+    input,
+  )
   return { changes: [...besideTheTunnel(kept, input), ...kept.map(routeChange)], notes: [...notes, ...conflicts] }
 }
 
@@ -36,29 +49,32 @@ export const planRoutes = (
  * Both forms of redirect-gateway use the two halves of the address space: more specific than any default route, so the
  * original one stays untouched and comes back by itself.
  */
-const redirected = ({ device, options }: RouteInput): ReadonlyArray<RouteLine> => {
+const redirected = (input: RouteInput): ReadonlyArray<RouteLine> => {
+  const { options } = input
   const flags = options.redirectGateway
-  const tunnel: NextHop = { device, gateway: undefined }
   const ipv6: ReadonlyArray<string> = ["::/3", "2000::/4", "3000::/4", "fc00::/7"]
   if (flags === undefined) return options.blockIpv6 ? ipv6.map(unreachable) : []
   return [
-    ...(flags.includes("!ipv4") ? [] : ["0.0.0.0/1", "128.0.0.0/1"].map((target) => ({ target, hop: tunnel }))),
+    ...(flags.includes("!ipv4")
+      ? []
+      : ["0.0.0.0/1", "128.0.0.0/1"].map((target) => ({ target, hop: intoTunnel(input, false) }))),
     ...(options.blockIpv6
       ? ipv6.map(unreachable)
       : flags.includes("ipv6") && options.ifconfigIpv6 !== undefined
-        ? ipv6.map((target) => ({ target, hop: tunnel }))
+        ? ipv6.map((target) => ({ target, hop: intoTunnel(input, true) }))
         : []),
   ]
 }
 
 /** `block-local`: the networks that the pod is attached to go into the tunnel; their gateways stay beside it. */
-const blockedLocal = ({ device, options, host }: RouteInput): ReadonlyArray<RouteLine> => {
+const blockedLocal = (input: RouteInput): ReadonlyArray<RouteLine> => {
+  const { options, host } = input
   const flags = [...(options.redirectGateway ?? []), ...(options.redirectPrivate ?? [])]
   if (!flags.includes("block-local")) return []
   return host.routes
     .filter(({ target, hop }) => hop.gateway === undefined && (!isIpv6(target) || options.ifconfigIpv6 !== undefined))
     .flatMap(({ target }) => halves(target))
-    .map((target) => ({ target, hop: { device, gateway: undefined } }))
+    .map((target) => ({ target, hop: intoTunnel(input, isIpv6(target)) }))
 }
 
 /** Several lines when a host name has several addresses; a text when it cannot be done. */
@@ -81,7 +97,7 @@ const planRoute = (route: Route, input: RouteInput): ReadonlyArray<RouteLine> | 
 const networksOf = (network: string, input: RouteInput): ReadonlyArray<string> | string => {
   switch (network) {
     case "vpn_gateway": {
-      const gateway = tunnelGateway(input.options)
+      const gateway = tunnelGateway(input)
       return gateway === undefined ? "the tunnel has no gateway" : [gateway]
     }
     case "net_gateway": {
@@ -102,7 +118,7 @@ const hopOf = (route: Route, ipv6: boolean, input: RouteInput): NextHop | string
     return (ipv6 ? host.gateway.ipv6 : host.gateway.ipv4) ?? "the host has no default gateway"
   if (ipv6 && options.blockIpv6) return "unreachable"
   if (ipv6 && options.ifconfigIpv6 === undefined) return "the tunnel has no IPv6 address"
-  if (route.gateway === undefined || route.gateway === "vpn_gateway") return { device, gateway: undefined }
+  if (route.gateway === undefined || route.gateway === "vpn_gateway") return intoTunnel(input, ipv6)
   if (route.gateway === "remote_host") return input.server.via ?? "no way to the server is known"
   const gateway = isAddress(route.gateway) ? route.gateway : input.names.get(route.gateway)?.find(isAddress)
   return gateway === undefined ? "the gateway is no address" : { device, gateway }
@@ -112,11 +128,31 @@ const hopOf = (route: Route, ipv6: boolean, input: RouteInput): NextHop | string
 const resolverRoutes = (input: RouteInput, lines: ReadonlyArray<RouteLine>): ReadonlyArray<RouteLine> =>
   input.resolvers
     .filter((address) => isAddress(address) && (!isIpv6(address) || input.options.ifconfigIpv6 !== undefined))
-    .filter((address) => !lines.some(({ target }) => covers(target, address)))
+    .filter((address) => !lines.some(({ target }) => covers(target, address)) && !isNeighbour(address, input))
     .map((address) => ({
       target: `${address}/${isIpv6(address) ? 128 : 32}`,
-      hop: { device: input.device, gateway: undefined },
+      hop: intoTunnel(input, isIpv6(address)),
     }))
+
+const intoTunnel = (input: RouteInput, ipv6: boolean): NextHop => {
+  const { device, isEthernet, options } = input
+  if (!isEthernet) return { device, gateway: undefined }
+  const gateway = ipv6 ? (options.routeIpv6Gateway ?? options.ifconfigIpv6?.remote) : tunnelGateway(input)
+  return { device, gateway }
+}
+
+const lacksGateway = ({ hop }: RouteLine, { isEthernet, device }: RouteInput): boolean =>
+  isEthernet && hop !== "unreachable" && hop.device === device && hop.gateway === undefined
+
+/** Whether it is on the tunnel's own Ethernet, where the address's network leads to it. */
+const isNeighbour = (address: string, { isEthernet, options: { ifconfig, ifconfigIpv6 } }: RouteInput): boolean => {
+  if (!isEthernet) return false
+  const prefix = ifconfig && prefixOfNetmask(ifconfig.second)
+  return (
+    (prefix !== undefined && covers(`${ifconfig!.local}/${prefix}`, address)) ||
+    (ifconfigIpv6 !== undefined && covers(`${ifconfigIpv6.local}/${ifconfigIpv6.prefix}`, address))
+  )
+}
 
 /** A route that replaced one of the pod's own would cut it off from its network: it is left out. */
 const withoutConflicts = (lines: ReadonlyArray<RouteLine>, { host }: RouteInput) => {
@@ -162,8 +198,8 @@ const besideTheTunnel = (lines: ReadonlyArray<RouteLine>, input: RouteInput): Re
 }
 
 /** What `vpn_gateway` stands for: `route-gateway`, else the peer of a point-to-point address. */
-const tunnelGateway = (options: NetworkOptions): string | undefined =>
-  options.routeGateway ?? (options.topology === "subnet" ? undefined : options.ifconfig?.second)
+const tunnelGateway = ({ options, isEthernet }: RouteInput): string | undefined =>
+  options.routeGateway ?? (isEthernet || options.topology === "subnet" ? undefined : options.ifconfig?.second)
 
 const unreachable = (target: string): RouteLine => ({ target, hop: "unreachable" })
 

@@ -1,6 +1,7 @@
-/** The tun device. It outlives connections: between two of them packets wait or drop in it and leave no other way. */
+/** The tun or tap device. It outlives connections: between two of them packets wait or drop in it and leave no other way. */
 import { Context, Effect, Layer } from "effect"
-import { closeFd, hasNetAdmin, openTun, SystemError } from "../linux/index.ts"
+import type { Profile } from "../config/index.ts"
+import { closeFd, hasNetAdmin, openTun, SystemError, type TunType } from "../linux/index.ts"
 import { DataPlane } from "./dataplane.ts"
 import { HostRefused } from "./errors.ts"
 
@@ -8,33 +9,34 @@ export class TunDevice extends Context.Service<
   TunDevice,
   {
     readonly name: string
+    readonly type: TunType
     /** Addresses and routes are ours to set (CAP_NET_ADMIN), not the administrator's. */
     readonly managed: boolean
   }
 >()("culvert/tunnel/TunDevice") {
-  /** `name` as in the file: "tun" for any free one, else that device. */
-  static readonly layer = (name: string) =>
+  /** `name` as in the file: "tun" or "tap" for any free one, else that device. */
+  static readonly layer = ({ type, name }: Profile["device"]) =>
     Layer.effect(
       TunDevice,
       Effect.gen(function* () {
         const plane = yield* DataPlane
         const tun = yield* Effect.acquireRelease(
           Effect.try({
-            try: () => openTun({ name }),
-            catch: (error) => new HostRefused({ message: explain(name, error) }),
+            try: () => openTun({ name, type }),
+            catch: (error) => new HostRefused({ message: explain(name, type, error) }),
           }),
           (tun) => Effect.sync(() => closeFd(tun.fd)),
         )
         yield* plane.attachTun(tun.fd)
-        return TunDevice.of({ name: tun.name, managed: hasNetAdmin() })
+        return TunDevice.of({ name: tun.name, type, managed: hasNetAdmin() })
       }),
     )
 }
 
 /** One sentence: what happened, and what mends it. */
-const explain = (name: string, error: unknown): string => {
-  if (!(error instanceof SystemError)) return `opening the tun device ${name}: ${String(error)}`
-  const what = `opening the tun device ${name}: ${error.message}`
+const explain = (name: string, type: TunType, error: unknown): string => {
+  if (!(error instanceof SystemError)) return `opening the ${type} device ${name}: ${String(error)}`
+  const what = `opening the ${type} device ${name}: ${error.message}`
   if (error.syscall.startsWith("open")) {
     switch (error.code) {
       case "ENOENT":
@@ -48,13 +50,13 @@ const explain = (name: string, error: unknown): string => {
   }
   switch (error.code) {
     case "EPERM":
-      return name === "tun"
-        ? `${what}: creating a tun device needs CAP_NET_ADMIN; add it (securityContext.capabilities.add: [NET_ADMIN]), or preallocate a device for this user: ip tuntap add mode tun user NAME name tun5, and write 'dev tun5'`
-        : `${what}: the device does not exist or belongs to another user, and creating it needs CAP_NET_ADMIN; add the capability, or: ip tuntap add mode tun user NAME name ${name}`
+      return name === type
+        ? `${what}: creating a ${type} device needs CAP_NET_ADMIN; add it (securityContext.capabilities.add: [NET_ADMIN]), or preallocate a device for this user: ip tuntap add mode ${type} user NAME name ${type}5, and write 'dev ${type}5'`
+        : `${what}: the device does not exist or belongs to another user, and creating it needs CAP_NET_ADMIN; add the capability, or: ip tuntap add mode ${type} user NAME name ${name}`
     case "EBUSY":
       return `${what}: another process has the device open`
     case "EINVAL":
-      return `${what}: the device exists with other flags; preallocate it with 'ip tuntap add mode tun name ${name}', without vnet_hdr, multi_queue or tap`
+      return `${what}: the device exists with other flags; preallocate it with 'ip tuntap add mode ${type} name ${name}', without vnet_hdr or multi_queue`
     default:
       return what
   }

@@ -52,7 +52,10 @@ export const followPath = Effect.fnUntraced(function* (remote: Remote, address: 
   let path: number | undefined
   let said = { wanted: remote.tunMtu, hasIpv6: false }
   const clamp = Effect.sync(() => {
-    const sizes = sizesFor(path, said.wanted, said.hasIpv6, remote, address.family, format)
+    const sizes = sizesFor(path, said.wanted, said.hasIpv6, remote, address.family, {
+      ...format,
+      isEthernet: device.type === "tap",
+    })
     plane.clampMss(sizes.mss)
     return sizes
   })

@@ -33,6 +33,7 @@ export const applyNetwork = Effect.fnUntraced(function* (
   const host = yield* network.facts(device.name)
   const plan = planNetwork({
     device: device.name,
+    isEthernet: device.type === "tap",
     mtu,
     options,
     server: { address: server.address, via },

@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto"
 import { readFileSync, statSync } from "node:fs"
-import { Effect, Queue, Result } from "effect"
+import { Effect, Equal, Queue, Result } from "effect"
 import type { Profile } from "../config/index.ts"
 import { StatusRef } from "./status.ts"
 
@@ -41,7 +41,7 @@ export const reload = (
         seen = look(watched)
         const loaded = yield* Effect.result(source.load)
         const next = Result.flatMap(loaded, (configuration) =>
-          configuration.profile.device.name === first.profile.device.name
+          Equal.equals(configuration.profile.device, first.profile.device)
             ? Result.succeed(configuration)
             : Result.fail({ message: "another `dev` takes a new start of the program" }),
         )

@@ -8,8 +8,8 @@ import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { Dns } from "./dns.ts"
 import { HostRefused } from "./errors.ts"
-import { initialFirewall, type Pod } from "./pod.ts"
 import { guard } from "./guard.ts"
+import { initialFirewall, type Pod } from "./pod.ts"
 import { firstHop } from "./proxy.ts"
 import { readyCheck } from "./readycheck.ts"
 import { countRefused } from "./refused.ts"
@@ -29,7 +29,7 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
     const status = yield* StatusRef
     const killSwitch = yield* KillSwitch
     yield* status.update({ device: device.name, networkManaged: device.managed })
-    yield* status.event("device_ready", `tun device ${device.name} is open`, {
+    yield* status.event("device_ready", `${device.type} device ${device.name} is open`, {
       facts: { device: device.name, managed: device.managed },
     })
     if (device.managed) yield* keepBeside
@@ -80,7 +80,7 @@ const keepBeside = Effect.gen(function* () {
 const layer = (profile: Profile, pod: Pod) =>
   (pod.managed ? Network.layer(pod.direct) : Network.layerObserver).pipe(
     Layer.provide(Ip.layer),
-    Layer.provideMerge(TunDevice.layer(profile.device.name)),
+    Layer.provideMerge(TunDevice.layer(profile.device)),
     Layer.provideMerge(Resolver.layer),
     Layer.provideMerge(Layer.effect(Dns, Dns.start(pod, serversOf(profile)))),
     Layer.provideMerge(Layer.effect(KillSwitch, raise(pod)).pipe(Layer.provide(Nft.layer))),

@@ -44,6 +44,11 @@ describe.each([
   })
 })
 
+test("stub-v2 escapes what looks like its own mark, as an Ethernet address may", () => {
+  expect(framed("stub-v2", "50a1b2c3")).toBe("500050a1b2c3")
+  expect(unframed("stub-v2", "500050a1b2c3")).toBe("50a1b2c3")
+})
+
 test.each([
   ["lzo", "6645000102"],
   ["lzo", "4500"],

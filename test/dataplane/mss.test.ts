@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test"
-import { clampMss } from "../../src/dataplane/mss.ts"
+import { clampFrameMss, clampMss } from "../../src/dataplane/mss.ts"
 
 const SYN = 0x02
 const SYN_ACK = 0x12
@@ -201,6 +201,40 @@ test("an IPv6 extension header ends the search", () => {
   const packet = tcpPacket({ family: 6, options: mss(1460) })
   packet.bytes[START + 6] = 0
   expect(clamp(packet)).toBe(false)
+})
+
+describe("in an Ethernet frame", () => {
+  const etherType = { 4: "0800", 6: "86dd" } as const
+  /** `tags`: hex, between the addresses and the type of the packet. */
+  const inFrame = (family: 4 | 6, tags: string) => {
+    const packet = tcpPacket({ family, options: mss(1460) })
+    const header = Uint8Array.fromHex(`ffffffffffff0200000000aa${tags}${etherType[family]}`)
+    const bytes = new Uint8Array([...packet.bytes.subarray(0, START), ...header, ...packet.bytes.subarray(START)])
+    const tcp = packet.tcp + header.length
+    return { bytes, length: packet.length + header.length, mss: () => new DataView(bytes.buffer).getUint16(tcp + 22) }
+  }
+
+  describe.each([4, 6] as const)("IPv%d", (family) => {
+    test.each([
+      ["without a tag", ""],
+      ["of a VLAN", "81000007"],
+      ["of a VLAN in a service provider's", "88a800648100a007"],
+    ])("%s", (_name, tags) => {
+      const frame = inFrame(family, tags)
+      expect(clampFrameMss(frame.bytes, START, frame.length, 1300, 1280)).toBe(true)
+      expect(frame.mss()).toBe(family === 4 ? 1300 : 1280)
+    })
+
+    test("a third tag, another type and a frame that is cut off stay as they are", () => {
+      for (const tags of ["810000078100000781000007", "0806"]) {
+        const frame = inFrame(family, tags)
+        expect(clampFrameMss(frame.bytes, START, frame.length, 1300, 1280)).toBe(false)
+      }
+      const frame = inFrame(family, "81000007")
+      for (let length = 0; length < frame.length; length++)
+        expect(clampFrameMss(frame.bytes, START, length, 1300, 1280)).toBe(false)
+    })
+  })
 })
 
 test("random bytes never leave the packet or throw", () => {

@@ -70,7 +70,7 @@ describe("tun", () => {
 
   /** Runs a script in the namespace; what it prints is JSON. */
   const inNamespace = async (script: string, wrapper: ReadonlyArray<string> = []): Promise<unknown> => {
-    const program = `import { openTun, hasVnetHeader, setTunOffload, TunOffload, closeFd, Poll, POLLIN, readFd, writeFd, errno, errnoName, Arena } from "${linux}"
+    const program = `import { openTun, tunFormat, setTunOffload, TunOffload, closeFd, Poll, POLLIN, readFd, writeFd, errno, errnoName, Arena } from "${linux}"
       import { execFileSync } from "node:child_process"
       const ip = (...words) => execFileSync("ip", words)
       const attempt = (work) => { try { return work() } catch (e) { return { syscall: e.syscall, code: e.code } } }
@@ -129,9 +129,25 @@ describe("tun", () => {
   test("packets have a virtio header in front; offloads are taken, and an unknown one is refused", async () => {
     const script = `const { fd } = openTun({ name: "tun8" })
       const { checksum, tso4, tso6, uso4, uso6 } = TunOffload
-      console.log(JSON.stringify([hasVnetHeader(fd), setTunOffload(fd, checksum | tso4 | tso6 | uso4 | uso6),
-        setTunOffload(fd, 0x4000), hasVnetHeader(0)]))`
-    expect(await inNamespace(script)).toEqual([true, true, false, false])
+      console.log(JSON.stringify([tunFormat(fd), setTunOffload(fd, checksum | tso4 | tso6 | uso4 | uso6),
+        setTunOffload(fd, 0x4000), tunFormat(0)]))`
+    const format = { hasHeader: true, isEthernet: false }
+    expect(await inNamespace(script)).toEqual([format, true, false, { hasHeader: false, isEthernet: false }])
+  })
+
+  test("a tap device carries whole frames, without a virtio header; a tun device is none", async () => {
+    const script = `const { fd, name } = openTun({ name: "tap", type: "tap" })
+      ip("link", "set", name, "up")
+      ip("tuntap", "add", "mode", "tun", "name", "tun4")
+      console.log(JSON.stringify([name, tunFormat(fd), attempt(() => openTun({ name: "tun4", type: "tap" })),
+        execFileSync("ip", ["-details", "link", "show", name], { encoding: "utf8" }).includes("link/ether")]))
+      ip("link", "del", "tun4")`
+    expect(await inNamespace(script)).toEqual([
+      "tap0",
+      { hasHeader: false, isEthernet: true },
+      { syscall: "ioctl TUNSETIFF", code: "EINVAL" },
+      true,
+    ])
   })
 
   test("one that is down is quiet in poll and refuses packets; a deleted one reports an error", async () => {

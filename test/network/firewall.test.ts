@@ -99,6 +99,7 @@ test("from the tunnel only what is listed comes in; its address answers nowhere 
       'iifname != "tun0" ip6 daddr fd00:8::1000 drop',
       'iifname "tun0" tcp dport 80 accept',
       'iifname "tun0" meta l4proto { icmp, ipv6-icmp } accept',
+      'iifname "tun0" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept',
       'iifname "tun0" drop',
       "meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn drop",
       // The only ones that are answered.

@@ -50,6 +50,7 @@ const alone: HostFacts = {
 
 const input = (options: NetworkOptions, rest: Partial<PlanInput> = {}): PlanInput => ({
   device: "tun0",
+  isEthernet: false,
   mtu: 1500,
   options,
   server: { address: "192.0.2.1", via: { device: "eth0", gateway: "10.244.1.1" } },
@@ -268,6 +269,47 @@ describe("route", () => {
     const plan = planNetwork(input({ ...none, routes: [route("10.0.0.0\nlink del eth0", 8)] }))
     expect(plan.changes).toHaveLength(1)
     expect(plan.notes).toHaveLength(1)
+  })
+})
+
+describe("a tap device", () => {
+  const tap = { device: "tap0", isEthernet: true }
+
+  test("has a netmask whatever the topology, and routes that lead to a neighbour", () => {
+    const options: NetworkOptions = {
+      ...subnet,
+      topology: undefined,
+      redirectGateway: ["def1", "ipv6"],
+      routes: [route("10.9.0.0", 16), route("10.10.0.0", 16, "10.8.0.9"), route("10.11.0.0", 16, "net_gateway")],
+      routesIpv6: [route("fd09::", 32)],
+    }
+    expect(planNetwork(input(options, tap)).addresses).toEqual(["10.8.0.2/24", "fd00:8::1000/64"])
+    expect(routes(options, tap)).toEqual([
+      "route replace 192.0.2.1/32 via 10.244.1.1 dev eth0",
+      "route replace 0.0.0.0/1 via 10.8.0.1 dev tap0",
+      "route replace 128.0.0.0/1 via 10.8.0.1 dev tap0",
+      "route replace ::/3 via fd00:8::1 dev tap0",
+      "route replace 2000::/4 via fd00:8::1 dev tap0",
+      "route replace 3000::/4 via fd00:8::1 dev tap0",
+      "route replace fc00::/7 via fd00:8::1 dev tap0",
+      "route replace 10.9.0.0/16 via 10.8.0.1 dev tap0",
+      "route replace 10.10.0.0/16 via 10.8.0.9 dev tap0",
+      "route replace 10.11.0.0/16 via 10.244.1.1 dev eth0",
+      "route replace fd09::/32 via fd00:8::1 dev tap0",
+    ])
+  })
+
+  test("without a gateway has its own network only, and a note says so", () => {
+    const options = { ...subnet, routeGateway: undefined, redirectGateway: ["def1" as const] }
+    expect(routes(options, tap)).toEqual(["route replace 192.0.2.1/32 via 10.244.1.1 dev eth0"])
+    expect(notes(options, tap)).toEqual([expect.stringContaining("(route-gateway)")])
+  })
+
+  test("asks a name server in its own network without a route, another one over its gateway", () => {
+    expect(routes(subnet, { ...tap, resolvers: ["10.8.0.53", "fd00:8::53"] })).toEqual([])
+    expect(routes(subnet, { ...tap, resolvers: ["9.9.9.9"] })).toEqual([
+      "route replace 9.9.9.9/32 via 10.8.0.1 dev tap0",
+    ])
   })
 })
 

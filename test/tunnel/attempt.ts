@@ -82,7 +82,7 @@ export const world = (plane: MemoryPlane) => {
           ),
       }),
     ),
-    Layer.succeed(TunDevice, TunDevice.of({ name: "tun0", managed: true })),
+    Layer.succeed(TunDevice, TunDevice.of({ name: "tun0", type: "tun", managed: true })),
     Layer.succeed(Credentials, credentialsFrom({ file: undefined, directory: "/nonexistent" })),
     Layer.succeed(
       Network,

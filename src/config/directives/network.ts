@@ -4,18 +4,17 @@ import { deviceName, host, integer, ipv4, ipv6, ipv6Prefix, netmask, oneOf, text
 
 const metric = wordOr("default", integer("metric", 0, 2147483647))
 const redirectFlag = oneOf("def1", "local", "autolocal", "bypass-dhcp", "bypass-dns", "block-local", "ipv6", "!ipv4")
-const tapOnly = "it concerns tap devices"
 const windowsOnly = "it concerns Windows"
 
 export const network = {
   dev: honoured({
     takes: takes([deviceName]),
     default: ["tun"],
-    doc: "The device: `tun` for any free name, `tun5` for that one; another name needs `dev-type tun`.",
+    doc: "The device: `tun` for any free name, `tun5` for that one; `tap` and `tap5` carry Ethernet frames. Another name needs `dev-type`.",
   }),
   "dev-type": honoured({
     takes: takes([oneOf("tun", "tap")]),
-    doc: "The type of a device whose name does not tell; only `tun`.",
+    doc: "The type of a device whose name does not tell.",
   }),
   "dev-node": ignored("the device node is /dev/net/tun", "Path of the device node.", { takes: usage("path") }),
   topology: honoured({
@@ -58,7 +57,7 @@ export const network = {
     takes: takes([integer("bytes", 68, 65536)]),
     connection: true,
   }),
-  "tun-mtu-extra": ignored(tapOnly, "Room for larger packets read from the device.", {
+  "tun-mtu-extra": ignored("buffers hold the largest frame", "Room for larger packets read from the device.", {
     takes: usage("bytes"),
     connection: true,
   }),
@@ -170,7 +169,10 @@ export const network = {
     doc: "Accept, skip, or end the attempt at pushed options that begin with these characters; the first filter that matches decides.",
   }),
   "persist-tun": honoured({ takes: flag, doc: "Keep the device and its routes over a reconnect." }),
-  lladdr: ignored(tapOnly, "Link-layer address of a tap device.", { takes: usage("address"), push: "other" }),
+  lladdr: ignored("the kernel gives each tap device one", "Link-layer address of a tap device.", {
+    takes: usage("address"),
+    push: "other",
+  }),
   txqueuelen: ignored("the device keeps the kernel's queue length", "Length of the device's transmit queue.", {
     takes: usage("packets"),
   }),
