@@ -48,9 +48,8 @@ export const serve = Effect.fnUntraced(function* (listen: Listen, sources: Sourc
       ),
       get(
         "/metrics",
-        Effect.map(
-          Effect.promise(() => metrics.registry.metrics()),
-          (body) => HttpServerResponse.text(body, { contentType: metrics.registry.contentType }),
+        Effect.map(Effect.promise(metrics.scrape), (body) =>
+          HttpServerResponse.text(body, { contentType: metrics.contentType }),
         ),
       ),
       get("/", Effect.succeed(HttpServerResponse.text(page, { contentType: "text/html; charset=utf-8", headers }))),

@@ -14,7 +14,9 @@ export interface MetricSource {
 }
 
 export interface Metrics {
-  readonly registry: Registry
+  readonly contentType: string
+  /** Everything in the Prometheus text format, of one moment. */
+  readonly scrape: () => Promise<string>
   /** To be called for every event of the tunnel. */
   readonly happened: (happened: Happened) => void
 }
@@ -22,6 +24,8 @@ export interface Metrics {
 /** A registry of its own, so that two of them can live in one process. */
 export const makeMetrics = (source: MetricSource): Metrics => {
   const registry = new Registry()
+  const look = (): Reading => ({ ...source.observe(), counters: source.counters(), unixTime: Date.now() })
+  let reading = look()
   const counting: Array<(happened: Happened) => void> = []
   for (const [name, row] of Object.entries(metrics as Readonly<Record<string, Metric>>)) {
     const { help, labels = [] } = row
@@ -40,7 +44,7 @@ export const makeMetrics = (source: MetricSource): Metrics => {
       })
     } else {
       const read = (set: (labels: Labels, value: number) => void) => {
-        const samples = row.read({ ...source.observe(), counters: source.counters(), unixTime: Date.now() })
+        const samples = row.read(reading)
         if (typeof samples === "number") set({}, samples)
         else for (const [labels, value] of samples) set(labels, value)
       }
@@ -66,7 +70,11 @@ export const makeMetrics = (source: MetricSource): Metrics => {
   const happened = (happened: Happened) => {
     for (const count of counting) count(happened)
   }
-  return { registry, happened }
+  const scrape = () => {
+    reading = look()
+    return registry.metrics()
+  }
+  return { contentType: registry.contentType, scrape, happened }
 }
 
 type Labels = Readonly<Record<string, string>>

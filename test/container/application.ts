@@ -1,7 +1,18 @@
-/** The application of a pod, beside the sidecar: asks a service behind the VPN by its name, and is asked itself on port 8081. */
+/**
+ * The application of a pod, beside the sidecar: asks a service behind the VPN by its name, and is asked itself on port 8081. As a
+ * Job it ends by itself, when somebody asks for /finish: with a status that tells its end from that of the sidecar.
+ */
 const [service = ""] = process.argv.slice(2)
+const finished = 3
 
-const server = Bun.serve({ hostname: "::", port: 8081, fetch: () => new Response("application\n") })
+const server = Bun.serve({
+  hostname: "::",
+  port: 8081,
+  fetch: ({ url }) => {
+    if (url.endsWith("/finish")) setTimeout(() => process.exit(finished), 50)
+    return new Response("application\n")
+  },
+})
 process.on("SIGTERM", async () => {
   console.log("asked to stop")
   await server.stop(true)

@@ -14,7 +14,7 @@ test("docs/metrics.md is what the table says", () => {
 test("every metric of the table is in a scrape, with its help", async () => {
   const dnsQueries = { "10.53.0.1 NOERROR": 3 }
   const status = { phase: "connected", remote: "udp://192.0.2.1:1194", dnsQueries } as const
-  const text = await makeMetrics(world(status)).registry.metrics()
+  const text = await makeMetrics(world(status)).scrape()
   expect(text).toContain('dns_queries_total{upstream="10.53.0.1",rcode="NOERROR"} 3')
   for (const [name, { help, type }] of Object.entries(metrics)) {
     expect(text).toContain(`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`)
@@ -31,7 +31,7 @@ test("names have the units and endings that Prometheus asks for", () => {
 })
 
 test("counters go on over reconnects", async () => {
-  const { registry, happened } = makeMetrics(world({ phase: "connected" }))
+  const { scrape, happened } = makeMetrics(world({ phase: "connected" }))
   const event = (event: string, facts: Record<string, unknown> = {}) => happened({ at: 0, event, message: "", facts })
   event("disconnected", { reason: "NoAnswer", established: false })
   event("connected", { seconds: 0.2 })
@@ -40,7 +40,7 @@ test("counters go on over reconnects", async () => {
   event("renegotiated")
   event("renegotiation_failed")
   event("auth_failed", { reason: "AuthFailed", established: true })
-  const text = await registry.metrics()
+  const text = await scrape()
   for (const line of [
     'connects_total{result="success"} 2',
     'connects_total{result="failure"} 1',
@@ -59,17 +59,17 @@ test("counters go on over reconnects", async () => {
 
 test("the server is named only while the tunnel is up, and phases are one of a fixed set", async () => {
   const remote = "tcp://[2001:db8::1]:443 (vpn.example.com)"
-  const up = await makeMetrics(world({ phase: "connected", remote, cipher: "AES-256-GCM" })).registry.metrics()
+  const up = await makeMetrics(world({ phase: "connected", remote, cipher: "AES-256-GCM" })).scrape()
   expect(up).toContain('server_info{remote="[2001:db8::1]:443",proto="tcp",cipher="AES-256-GCM"} 1')
   expect(up).toContain('state{state="connected"} 1')
   expect(up).toContain('state{state="waiting"} 0')
-  const down = await makeMetrics(world({ phase: "waiting", remote })).registry.metrics()
+  const down = await makeMetrics(world({ phase: "waiting", remote })).scrape()
   expect(down).not.toContain("server_info{")
 })
 
 test("dropped packets have a direction, and every reason is there from the start", async () => {
   const counters = { "drop:replay": 7, "drop:transportBusy": 1, "drop:noKey": 2, "drop:offload": 3 }
-  const text = await makeMetrics(world({}, counters)).registry.metrics()
+  const text = await makeMetrics(world({}, counters)).scrape()
   const dropped = [...text.matchAll(/^openvpn_client_dropped_packets_total\{(.*)\} (\d+)$/gm)].map(
     ([, ...parts]) => parts,
   )
