@@ -39,6 +39,8 @@ export type Command =
   /** Seals and sends one keepalive ping (or OCC exit message) with the sending key; nothing happens when there is none. */
   | { readonly type: "ping"; readonly generation: number }
   | { readonly type: "occExit"; readonly generation: number }
+  /** The same with another OCC message. */
+  | { readonly type: "occ"; readonly generation: number; readonly message: Uint8Array }
   /** Packets from the tun go through this link from now on. Without such a link they are read and dropped. */
   | { readonly type: "carry"; readonly generation: number }
   /**
@@ -70,6 +72,8 @@ export type Event =
   | { readonly type: "control"; readonly generation: number; readonly packet: Uint8Array }
   /** An authenticated OCC EXIT message: the server leaves. */
   | { readonly type: "remoteExit"; readonly generation: number }
+  /** An authenticated OCC message under a static key, its magic number included: a question, or the answer to ours. */
+  | { readonly type: "occ"; readonly generation: number; readonly message: Uint8Array }
   /** The first packet under this key was authenticated: the server has it. Sent once a key. */
   | { readonly type: "keyUsed"; readonly generation: number; readonly keyId: number }
   /** The sending key nears the end of its packet ids (beyond 0xff000000). Sent once a key. */

@@ -6,11 +6,12 @@ import type { Region } from "../linux/index.ts"
 import type { ReplayWindow } from "./replay.ts"
 
 /**
- * The most bytes that any format puts in front of a payload (CBC with SHA512 in DATA_V2, and a framing byte), and behind it
- * (the tag of the epoch format, or padding and a framing byte).
+ * The most bytes that any format puts in front of a payload (CBC with SHA512 in DATA_V2, or with a static key, a fragment's
+ * header and a framing byte), and behind it
+ * (the tag of the epoch format, or padding and two framing bytes).
  */
-export const LARGEST_OVERHEAD = 4 + 64 + 16 + 4 + 1
-export const LARGEST_TAIL = 17
+export const LARGEST_OVERHEAD = 64 + 16 + 8 + 4 + 1
+export const LARGEST_TAIL = 18
 
 /** One key of the sending direction. */
 export interface PacketSealer {

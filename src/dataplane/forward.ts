@@ -8,7 +8,8 @@
  */
 
 import type { Arena, Region } from "../linux/index.ts"
-import { OCC_EXIT, OCC_MAGIC, PING_MAGIC } from "../protocol/datachannel.ts"
+import { OCC_EXIT, OCC_MAGIC, OCC_REPLY, OCC_REQUEST, PING_MAGIC } from "../protocol/datachannel.ts"
+import { fragmentHeader } from "../protocol/mtu.ts"
 import { type Checksums, checksums } from "./checksum.ts"
 import { Coalescer } from "./coalesce.ts"
 import type { Event } from "./commands.ts"
@@ -17,9 +18,10 @@ import { DATA_V1, DATA_V2 } from "./datapacket.ts"
 import type { Drain } from "./drain.ts"
 import { Drop } from "./drop.ts"
 import { LARGEST_OVERHEAD, LARGEST_TAIL } from "./format.ts"
+import { type Fragmenter, LARGEST, WHOLE_HEADER } from "./fragment.ts"
 import type { KeySlot } from "./keyslots.ts"
 import type { Link } from "./link.ts"
-import { clampMss } from "./mss.ts"
+import { clampFrameMss, clampMss } from "./mss.ts"
 import type { Offloads } from "./offload.ts"
 import { Parking } from "./parking.ts"
 import { Segmenter } from "./segment.ts"
@@ -41,11 +43,14 @@ export class Forwarder implements PacketSink {
   private readonly parking: Parking
   private readonly counters: Counters
   private readonly emit: (event: Event) => void
+  private readonly arena: Arena
+  private whole: Region | undefined = undefined
   /** Of the packets that are being received. */
   private from: Link | undefined = undefined
 
   /** `arena` is that of the transports as well. */
   constructor(arena: Arena, counters: Counters, offloads: Offloads, emit: (event: Event) => void) {
+    this.arena = arena
     this.counters = counters
     this.emit = emit
     this.sums = checksums(arena)
@@ -129,7 +134,7 @@ export class Forwarder implements PacketSink {
     const length = this.tun.read(region, payloadAt, LARGEST_PAYLOAD)
     if (length === 0) return 0
     this.countTunRead(1, length)
-    if (this.drain?.owns(region, payloadAt, length)) {
+    if (this.drain?.owns(region, payloadAt + this.tun.frameHeader, length - this.tun.frameHeader)) {
       this.divert(this.drain.link, region, payloadAt, length)
       return 1
     }
@@ -157,7 +162,7 @@ export class Forwarder implements PacketSink {
   }
 
   private forward(link: Link, sending: KeySlot, region: Region, start: number, length: number): void {
-    clampMss(region.bytes, start + sending.overhead, length, this.mssIpv4, this.mssIpv6)
+    this.clamp(region, start + sending.overhead, length)
     this.countTun(link, length)
     this.seal(link, sending, region, start, length)
   }
@@ -209,9 +214,47 @@ export class Forwarder implements PacketSink {
   }
 
   private seal(link: Link, sending: KeySlot, region: Region, start: number, length: number): void {
-    const { framing, sealer } = sending
+    const { framing, fragmenter, sealer } = sending
     const framed = framing === undefined ? length : framing.frame(region.bytes, start + sending.overhead, length)
-    const sealed = framed < 0 ? framed : sealer.seal(region, start, framed)
+    if (framed < 0) this.counters.drop(framed)
+    else if (fragmenter === undefined) this.sealPayload(link, sending, region, start, framed)
+    else if (framed <= fragmenter.size) {
+      region.view.setUint32(start + sealer.overhead, WHOLE_HEADER)
+      this.sealPayload(link, sending, region, start, fragmentHeader + framed)
+    } else this.sealPieces(link, sending, fragmenter, region, start + sealer.overhead + fragmentHeader, framed)
+  }
+
+  /** The packet stands where its first piece will be sealed, so it is copied first. */
+  private sealPieces(
+    link: Link,
+    sending: KeySlot,
+    fragmenter: Fragmenter,
+    region: Region,
+    at: number,
+    length: number,
+  ): void {
+    if (length > LARGEST || !fragmenter.begin(length)) {
+      this.counters.drop(Drop.tooLarge)
+      return
+    }
+    const whole = this.wholePacket()
+    this.sums.copy(whole.offset, region.offset + at, length)
+    const { transport } = link
+    for (let i = 0; i < fragmenter.pieces; i++) {
+      const to = space(transport)
+      if (to === undefined) {
+        this.counters.drop(Drop.transportBusy)
+        return
+      }
+      const { start } = transport
+      const piece = fragmenter.lay(i, whole, to, start + sending.sealer.overhead, this.sums)
+      this.sealPayload(link, sending, to, start, piece)
+    }
+  }
+
+  private sealPayload(link: Link, sending: KeySlot, region: Region, start: number, length: number): void {
+    const { sealer } = sending
+    const sealed = sealer.seal(region, start, length)
     if (sealed < 0) {
       this.counters.drop(sealed)
       return
@@ -231,10 +274,12 @@ export class Forwarder implements PacketSink {
 
   private deliver(link: Link, memory: Region, start: number, length: number): number {
     if (length < 1) return Drop.empty
+    const { unnamed } = link.keys
     const firstByte = memory.bytes[start]!
     const opcode = firstByte >> 3
-    if (opcode !== DATA_V2 && opcode !== DATA_V1) return this.control(link, memory, start, length, opcode)
-    const key = link.keys.find(firstByte & 7)
+    if (unnamed === undefined && opcode !== DATA_V2 && opcode !== DATA_V1)
+      return this.control(link, memory, start, length, opcode)
+    const key = unnamed ?? link.keys.find(firstByte & 7)
     if (key === undefined) return this.park(link, memory, start, length)
     const payloadLength = key.opener.open(memory, start, length)
     if (payloadLength < 0) return payloadLength
@@ -251,13 +296,31 @@ export class Forwarder implements PacketSink {
       counts[LinkCounter.keyBytes]! += length
       if (key.opener.isWornOut && !key.exhausted) this.exhaust(link, key)
     }
+    return this.unpack(link, key, memory, key.opener.payloadAt, payloadLength)
+  }
+
+  /** What was opened: pieces are put together, and the framing of a compression is taken off. */
+  private unpack(link: Link, key: KeySlot, opened: Region, at: number, length: number): number {
+    let memory = opened
+    let payloadAt = at
+    let payloadLength = length
+    if (key.fragmenter !== undefined) {
+      const reassembly = link.keys.reassembly!
+      payloadLength = reassembly.take(this.now, memory, payloadAt, payloadLength, this.sums)
+      if (payloadLength <= 0) return payloadLength
+      memory = reassembly.memory
+      payloadAt = reassembly.payloadAt
+    }
     const { framing } = key
-    if (framing === undefined) return this.dispatch(link, memory, key.opener.payloadAt, payloadLength)
-    const unframed = framing.unframe(memory, key.opener.payloadAt, payloadLength)
-    if (unframed < 0) return unframed
-    const result = this.dispatch(link, framing.memory, framing.payloadAt, unframed)
-    // The next packet may be decompressed to the same place.
-    if (framing.memory !== memory) this.flush()
+    if (framing !== undefined) {
+      payloadLength = framing.unframe(memory, payloadAt, payloadLength)
+      if (payloadLength < 0) return payloadLength
+      memory = framing.memory
+      payloadAt = framing.payloadAt
+    }
+    const result = this.dispatch(link, memory, payloadAt, payloadLength)
+    // The next packet may be put together in, or decompressed to, the same place.
+    if (memory !== opened) this.flush()
     return result
   }
 
@@ -270,19 +333,34 @@ export class Forwarder implements PacketSink {
   private dispatch(link: Link, memory: Region, payload: number, payloadLength: number): number {
     if (payloadLength === PING_MAGIC.length && startsWith(memory.bytes, payload, PING_MAGIC)) return 0
     if (payloadLength >= OCC_MAGIC.length && startsWith(memory.bytes, payload, OCC_MAGIC)) {
-      const hasMessage = payloadLength > OCC_MAGIC.length
-      if (hasMessage && memory.bytes[payload + OCC_MAGIC.length] === OCC_EXIT) this.remoteLeft(link)
-      return 0
+      return this.occ(link, memory, payload, payloadLength)
     }
     return this.writeTun(link, memory, payload, payloadLength)
   }
 
+  /** Only with a static key do the two sides talk about their options so; and then seldom. */
+  private occ(link: Link, memory: Region, payload: number, length: number): number {
+    const kind = length > OCC_MAGIC.length ? memory.bytes[payload + OCC_MAGIC.length] : undefined
+    if (kind === OCC_EXIT) this.remoteLeft(link)
+    else if (link.keys.unnamed !== undefined && (kind === OCC_REQUEST || kind === OCC_REPLY)) {
+      if (length > LARGEST_CONTROL) return Drop.controlSize
+      if (this.isFlood(link)) return Drop.controlFlood
+      this.emit({ type: "occ", generation: link.generation, message: memory.bytes.slice(payload, payload + length) })
+    }
+    return 0
+  }
+
   private writeTun(link: Link, memory: Region, payload: number, length: number): number {
     if (this.tun.fd < 0) return Drop.noTun
-    clampMss(memory.bytes, payload, length, this.mssIpv4, this.mssIpv6)
+    this.clamp(memory, payload, length)
     const result = this.coalescer.add(memory, payload, length)
     if (result === 0) this.countTun(link, length)
     return result
+  }
+
+  private clamp({ bytes }: Region, at: number, length: number): void {
+    if (this.tun.isEthernet) clampFrameMss(bytes, at, length, this.mssIpv4, this.mssIpv6)
+    else clampMss(bytes, at, length, this.mssIpv4, this.mssIpv6)
   }
 
   /** Reports a control packet. Their number and size are bounded: anybody can send them, and the copies wait in a queue. */
@@ -321,6 +399,12 @@ export class Forwarder implements PacketSink {
   private countTun({ counts }: Link, bytes: number): void {
     counts[LinkCounter.tunBytes]! += bytes
     counts[LinkCounter.lastTunActivity] = this.now
+  }
+
+  /** Where a packet waits while it is cut; taken at the first one. */
+  private wholePacket(): Region {
+    this.whole ??= this.arena.allocate(LARGEST)
+    return this.whole
   }
 
   private drop(reason: number, packets: number): void {

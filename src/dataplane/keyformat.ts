@@ -24,11 +24,13 @@ export function formatOf(
 ): PacketFormat {
   const { keyId, peerId } = key
   if (isCbc(key.cipher)) {
+    const head = key.staticKey === undefined ? { keyId, peerId } : { time: key.staticKey.unixTime }
     return {
-      sealer: new CbcSealer(cbc(key, key.send, "seal"), keyId, peerId),
-      opener: new CbcOpener(cbc(key, key.receive, "open"), newReplay()),
+      sealer: new CbcSealer(cbc(key, key.send, "seal"), head),
+      opener: new CbcOpener(cbc(key, key.receive, "open"), newReplay(), key.staticKey !== undefined),
     }
   }
+  if (key.staticKey !== undefined) throw new Error(`installing a data key: a static key with ${key.cipher}`)
   const { cipher } = key as DataKey & { readonly cipher: AeadCipher }
   // What is left of an eighth is for packets that come before the new key is there.
   const limit = usageLimit(cipher)

@@ -122,6 +122,9 @@ export class Loop {
       case "ping":
         this.sendOwn(link, PING_MAGIC)
         return
+      case "occ":
+        this.sendOwn(link, command.message)
+        return
       case "occExit":
         this.sendOwn(link, OCC_EXIT_MESSAGE)
         return

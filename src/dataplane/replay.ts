@@ -45,6 +45,16 @@ export class ReplayWindow {
     return true
   }
 
+  /** As if nothing had arrived yet. */
+  clear(): void {
+    this.seen.fill(0)
+    this.markTimes.fill(0)
+    this.markIds.fill(0)
+    this.mark = 0
+    this.markBegan = 0
+    this.highest = 0
+  }
+
   /** As OpenVPN with `replay-window 0`: the first id is free, from then on there are no gaps. */
   private acceptInOrder(id: number): boolean {
     if (this.highest !== 0 && id !== this.highest + 1) return false

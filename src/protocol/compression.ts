@@ -16,7 +16,7 @@ export const chooseCompression = (
   file: Compression | undefined,
 ): Result.Result<CompressionFraming | undefined, string> => {
   const decompress = file?.allow === "asym"
-  if (pushed === undefined) return Result.succeed(file && { form: forms[file.framing], decompress })
+  if (pushed === undefined) return Result.succeed(ownFraming(file))
   const row = pushable.get(pushed)
   if (row === undefined) return Result.fail(`the server pushed "${pushed}", which is no framing that is known`)
   if (row.compresses && !decompress)
@@ -25,6 +25,10 @@ export const chooseCompression = (
     )
   return Result.succeed({ form: row.form, decompress })
 }
+
+/** The framing where nobody pushes another one. */
+export const ownFraming = (file: Compression | undefined): CompressionFraming | undefined =>
+  file && { form: forms[file.framing], decompress: file.allow === "asym" }
 
 const forms = {
   "lzo-off": "lzo",

@@ -8,6 +8,9 @@
  *
  * For the CBC ciphers: HMAC | IV 16 | CBC(packet id 4 | payload | PKCS#7 padding). The HMAC covers IV and ciphertext, not the head.
  *
+ * With a static key (`secret`) likewise, but without the head, and the packet id is followed by a time (4 bytes, Unix seconds):
+ * the id counts from 1 since then, so that a sender which starts anew with a later time is known to have.
+ *
  * In the epoch format (DATA_V2 only): epoch 2 | counter 6 | ciphertext | tag 16. Associated data: the first twelve bytes.
  */
 import type { CbcCipher, DataCipher } from "../config/profile.ts"
@@ -60,6 +63,8 @@ export const epochSecretLength = 32
 export const implicitIvLength = 8
 export const tagLength = 16
 export const packetIdLength = 4
+/** With a static key: id and time. */
+export const longPacketIdLength = 8
 /** Epoch and counter. */
 export const epochIdLength = 8
 
@@ -103,5 +108,7 @@ export const OCC_MAGIC: Uint8Array = Uint8Array.of(
   0x9c,
 )
 
-/** The OCC message that says goodbye. */
+/** OCC messages: what are your options? These are mine (followed by the options string and a zero). Goodbye. */
+export const OCC_REQUEST = 0
+export const OCC_REPLY = 1
 export const OCC_EXIT = 6

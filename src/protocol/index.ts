@@ -2,6 +2,7 @@
  * The OpenVPN wire protocol of a client, pure: no clock, no randomness, no I/O. Start with `Session`; its ports are
  * `Crypto`, `Random` and `Tls`.
  */
+export type { SessionContract } from "./contract.ts"
 export type { ClientMessage } from "./control.ts"
 export {
   cipherKeyLength,
@@ -10,6 +11,8 @@ export {
   noPeerId,
   OCC_EXIT,
   OCC_MAGIC,
+  OCC_REPLY,
+  OCC_REQUEST,
   PING_MAGIC,
   packetIdLength,
   packetIdLimit,
@@ -27,3 +30,4 @@ export type * from "./ports.ts"
 export { defaultReplayWindow, ReplayWindow, type ReplayWindowSize } from "./replay.ts"
 export { Session, type TimerReason } from "./session.ts"
 export type { SessionOptions } from "./sessionoptions.ts"
+export { type StaticKeyOptions, StaticKeySession } from "./statickeysession.ts"

@@ -1,12 +1,18 @@
 /** Sizes in bytes: the MSS that keeps sealed packets below `mssfix`, and the payload of control packets. */
 import type { Remote, Transport } from "../config/profile.ts"
-import { epochIdLength, isCbc, packetIdLength, tagLength } from "./datachannel.ts"
+import { epochIdLength, isCbc, longPacketIdLength, packetIdLength, tagLength } from "./datachannel.ts"
 import type { DataKey } from "./output.ts"
 import { bodyOverhead, headLength } from "./packet.ts"
 import { digestLength } from "./wrap.ts"
 
 /** What of a data key decides about sizes. */
-export type DataFormat = Pick<DataKey, "cipher" | "digest" | "peerId" | "epoch" | "compression">
+export type DataFormat = Pick<
+  DataKey,
+  "cipher" | "digest" | "peerId" | "epoch" | "compression" | "staticKey" | "fragmentSize"
+> & {
+  /** What is sealed is a frame, whose header the MTU does not count. */
+  readonly isEthernet?: boolean
+}
 
 /**
  * TCP MSS for inner SYN packets, by inner family; 0 is off.
@@ -34,6 +40,15 @@ export const mssFor = (
 export const mtuFor = (path: number, transport: Transport, outerFamily: "ipv4" | "ipv6", format: DataFormat): number =>
   Math.max(innerSize(path - outerHeader(transport, outerFamily), format), smallestInner)
 
+/** The key with the size of the pieces that `fragment` asks for: they are as large as this key's format lets them be. */
+export const withFragments = (key: DataKey, fragment: Remote["fragment"], outerFamily: "ipv4" | "ipv6"): DataKey => {
+  if (fragment === undefined) return key
+  const limit = fragment.size - outerBytes(fragment.counts, "udp", outerFamily)
+  const size = payloadSize(limit, key) - fragmentHeader
+  // The head of a piece counts sizes in fours.
+  return { ...key, fragmentSize: Math.max(size - (size % 4), leastFragment) }
+}
+
 /**
  * The most TLS bytes one control packet carries so that its datagram stays within `max-packet-size`, which counts IP and UDP
  * (TCP) headers. Room for four acknowledgements is always kept, because a retransmission may carry more than the original.
@@ -54,13 +69,21 @@ const outerBytes = (counts: "mtu" | "payload", transport: Transport, outerFamily
 }
 
 /** The largest packet whose sealed form has at most `size` bytes. */
-const innerSize = (size: number, { cipher, digest, peerId, epoch, compression }: DataFormat): number => {
-  const head = peerId === undefined ? 1 : 4
+const innerSize = (size: number, format: DataFormat): number => {
+  const { compression, fragmentSize } = format
   const framing = compression === undefined || compression.form === "stub-v2" ? 0 : 1
-  if (!isCbc(cipher)) return size - head - (epoch === true ? epochIdLength : packetIdLength) - tagLength - framing
+  const frameHeader = format.isEthernet === true ? ethernetHeader : 0
+  return payloadSize(size, format) - framing - frameHeader - (fragmentSize === undefined ? 0 : fragmentHeader)
+}
+
+/** What a packet of at most `size` bytes carries, framings included. */
+const payloadSize = (size: number, { cipher, digest, peerId, epoch, staticKey }: DataFormat): number => {
+  const head = staticKey !== undefined ? 0 : peerId === undefined ? 1 : 4
+  if (!isCbc(cipher)) return size - head - (epoch === true ? epochIdLength : packetIdLength) - tagLength
   const room = size - head - (digest === undefined ? 0 : digestLength[digest]) - cbcBlock
   // Padding takes at least one byte.
-  return Math.floor(room / cbcBlock) * cbcBlock - 1 - packetIdLength - framing
+  const id = staticKey === undefined ? packetIdLength : longPacketIdLength
+  return Math.floor(room / cbcBlock) * cbcBlock - 1 - id
 }
 
 const outerHeader = (transport: Transport, family: "ipv4" | "ipv6"): number =>
@@ -71,6 +94,15 @@ const cbcBlock = 16
 
 /** The length before each packet on a stream. */
 const tcpFraming = 2
+
+/** In front of every packet, also of one that is whole. */
+export const fragmentHeader = 4
+
+/** Progress matters more than a limit below what the packet's own head takes. */
+const leastFragment = 64
+
+/** Two addresses and a type; a VLAN's tag comes on top, as in OpenVPN. */
+const ethernetHeader = 14
 
 /** IP and TCP header without options. */
 const innerHeader = { ipv4: 40, ipv6: 60 } as const

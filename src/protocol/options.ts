@@ -2,31 +2,43 @@
  * The two descriptions of itself that a client sends with key method 2: the options string, which servers compare with their
  * own only to warn, and the peer info, which says what the server may choose.
  */
-import type { Compression, ControlWrapping, DataCipher, DigestName, Transport } from "../config/profile.ts"
+import type {
+  Compression,
+  ControlWrapping,
+  DataCipher,
+  DigestName,
+  Profile,
+  Remote,
+  StaticKeyProfile,
+  Transport,
+} from "../config/profile.ts"
+import { cipherKeyLength, longPacketIdLength } from "./datachannel.ts"
 import { digestLength } from "./wrap.ts"
 
 export interface OptionsStringFacts {
+  readonly deviceType: Profile["device"]["type"]
   readonly transport: Transport
   readonly tunMtu: number
   readonly auth: DigestName
   readonly wrapping: ControlWrapping
   /** `comp-lzo` in the string: any framing of compression. */
   readonly compression: Compression | undefined
+  readonly fragment?: Remote["fragment"]
 }
 
 /** As OpenVPN 2.6 composes it for a client that negotiates its cipher. */
-export const optionsString = ({ transport, tunMtu, auth, wrapping, compression }: OptionsStringFacts): string => {
-  const framed = compression !== undefined
+export const optionsString = (facts: OptionsStringFacts): string => {
+  const { deviceType, transport, tunMtu, auth, wrapping } = facts
   // 2.6 reckons with opcode, packet id and one 16-byte IV for a cipher that is not known yet.
-  const linkMtu = tunMtu + 21 + digestLength[auth] + (transport === "tcp" ? 2 : 0) + (framed ? 1 : 0)
+  const linkMtu = tunMtu + frameLength[deviceType] + 21 + digestLength[auth] + framingLength(facts)
   const tlsAuth = wrapping._tag === "TlsAuth"
   const fields = [
     "V4",
-    "dev-type tun",
+    `dev-type ${deviceType}`,
     `link-mtu ${linkMtu}`,
     `tun-mtu ${tunMtu}`,
     `proto ${transport === "udp" ? "UDPv4" : "TCPv4_CLIENT"}`,
-    ...(framed ? ["comp-lzo"] : []),
+    ...framings(facts),
     ...(tlsAuth && wrapping.direction !== undefined ? [`keydir ${wrapping.direction}`] : []),
     `auth ${auth}`,
     "keysize 128",
@@ -36,6 +48,87 @@ export const optionsString = ({ transport, tunMtu, auth, wrapping, compression }
   ]
   return fields.join(",")
 }
+
+/** What OpenVPN allows for the head of a frame (`tun-mtu-extra`). */
+const frameLength = { tun: 0, tap: 32 } as const
+
+export interface StaticKeyFacts {
+  readonly remote: Pick<Remote, "transport" | "tunMtu" | "fragment">
+  readonly profile: Pick<StaticKeyProfile, "device" | "staticKey" | "cipher" | "auth" | "compression" | "network">
+}
+
+/** With a static key: what we say of ourselves, and what the peer should say, which is the same from its end. */
+export const staticKeyOptionsString = ({ remote, profile }: StaticKeyFacts, whose: "ours" | "theirs"): string => {
+  const { transport, tunMtu, fragment } = remote
+  const { device, auth, cipher, compression, staticKey } = profile
+  const facts = { transport, compression, fragment }
+  // With an initialisation vector and the most that padding may take.
+  const encryption = 2 * cbcBlock + digestLength[auth] + longPacketIdLength
+  const linkMtu = tunMtu + frameLength[device.type] + encryption + framingLength(facts)
+  const addresses = addressesOf(profile, whose)
+  const direction =
+    staticKey.direction === undefined || whose === "ours" ? staticKey.direction : 1 - staticKey.direction
+  const fields = [
+    "V4",
+    `dev-type ${device.type}`,
+    `link-mtu ${linkMtu}`,
+    `tun-mtu ${tunMtu}`,
+    `proto ${transport === "udp" ? "UDPv4" : whose === "ours" ? "TCPv4_CLIENT" : "TCPv4_SERVER"}`,
+    ...(addresses === undefined ? [] : [`ifconfig ${addresses}`]),
+    ...framings(facts),
+    ...(direction === undefined ? [] : [`keydir ${direction}`]),
+    `cipher ${cipher}`,
+    `auth ${auth}`,
+    `keysize ${8 * cipherKeyLength[cipher]}`,
+    "secret",
+  ]
+  return fields.join(",")
+}
+
+/** The network, or point to point the other end's address before the own one. */
+const addressesOf = ({ device, network }: StaticKeyFacts["profile"], whose: "ours" | "theirs"): string | undefined => {
+  const { ifconfig, topology } = network
+  if (ifconfig === undefined) return undefined
+  const { local, second } = ifconfig
+  if (device.type === "tun" && topology !== "subnet")
+    return whose === "ours" ? `${second} ${local}` : `${local} ${second}`
+  const mask = second.split(".").map(Number)
+  const base = local.split(".").map((part, index) => Number(part) & (mask[index] ?? 0))
+  return `${base.join(".")} ${second}`
+}
+
+/** What the other side says otherwise than it should, a sentence for each field; the version of the string aside. */
+export const differingOptions = (expected: string, actual: string): ReadonlyArray<string> => {
+  const wanted = expected.split(",").slice(1)
+  const given = actual.split(",").slice(1)
+  const nameOf = (field: string) => field.split(" ")[0]!
+  return [
+    ...wanted
+      .filter((field) => !given.includes(field))
+      .map((field) => {
+        const other = given.find((text) => nameOf(text) === nameOf(field))
+        return other === undefined ? `it does not have "${field}"` : `it has "${other}" for "${field}"`
+      }),
+    ...given
+      .filter((field) => !wanted.some((text) => nameOf(text) === nameOf(field)))
+      .map((field) => `it has "${field}", we do not`),
+  ]
+}
+
+type Framings = Pick<OptionsStringFacts, "transport" | "compression" | "fragment">
+
+const framings = ({ compression, fragment }: Framings): ReadonlyArray<string> => [
+  ...(compression === undefined ? [] : ["comp-lzo"]),
+  ...(fragment === undefined ? [] : ["mtu-dynamic"]),
+]
+
+/** What a frame of a stream, the byte of a compression and a fragment's header add to `link-mtu`. */
+const framingLength = ({ transport, compression, fragment }: Framings): number => {
+  const hasByte = compression !== undefined && compression.framing !== "stub-v2" && compression.framing !== "lz4-v2"
+  return (transport === "tcp" ? 2 : 0) + (hasByte ? 1 : 0) + (fragment === undefined ? 0 : 4)
+}
+
+const cbcBlock = 16
 
 /** The value of one field of the peer's options string, "" for a bare word, undefined when it is absent. */
 export const optionsField = (options: string, name: string): string | undefined => {

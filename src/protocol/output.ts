@@ -9,11 +9,21 @@ import type { PeerCertificate } from "./ports.ts"
 export type Output =
   /** Send this datagram (UDP) or frame (TCP, without its length prefix). The session never touches it again. */
   | { readonly type: "transmit"; readonly packet: Uint8Array }
-  | { readonly type: "installKey"; readonly key: DataKey; readonly tls: TlsFacts }
+  /**
+   * Once per session: the next packets tell the server who we are. One that allows a single session for each certificate ends an
+   * older one when it has them.
+   */
+  | { readonly type: "introducing" }
+  /** `tls`: undefined with a static key. */
+  | { readonly type: "installKey"; readonly key: DataKey; readonly tls: TlsFacts | undefined }
   /** Seal outgoing data with this key from now on. */
   | { readonly type: "useKey"; readonly keyId: number }
   /** Forget this key: packets that name it are dropped. */
   | { readonly type: "retireKey"; readonly keyId: number }
+  /** Seal this and send it as a data packet; with a static key only. */
+  | { readonly type: "occ"; readonly message: Uint8Array }
+  /** The first packet of the peer was authenticated; with a static key only, where nothing else tells that the peer is there. */
+  | { readonly type: "peerHeard" }
   /** The server's configuration; with `pull`, once per session, before the first `installKey`. */
   | { readonly type: "pushed"; readonly options: Pushed }
   /** What holds from now on, after a PUSH_UPDATE. */
@@ -42,8 +52,12 @@ export interface DataKey {
   readonly digest?: DigestName | undefined
   /** The epoch format (AEAD and DATA_V2 only): `cipherKey` is the secret of epoch 1 then. */
   readonly epoch?: boolean
+  /** The format of a static key (CBC only): no head, and packet ids that go with the time at which their sender started. */
+  readonly staticKey?: { readonly unixTime: number } | undefined
   /** What stands between the packet and its encryption; undefined: nothing. */
   readonly compression?: CompressionFraming | undefined
+  /** `fragment`: larger payloads are cut into pieces of so many bytes, and every packet has a header for that; undefined: none. */
+  readonly fragmentSize?: number | undefined
   readonly send: DirectionKey
   readonly receive: DirectionKey
 }
@@ -91,6 +105,7 @@ export type CloseReason = { readonly message: string; readonly retry: RetryAdvic
     }
   | { readonly tag: "NoPushReply" }
   | { readonly tag: "PushRefused" } // the server asks for what we cannot or must not do
+  | { readonly tag: "KeyUnusable" } // a static key that must not be used
   | { readonly tag: "KeyExpired" } // every key retired and no renegotiation succeeded
   | { readonly tag: "ServerRestart" }
   | { readonly tag: "ServerHalt" }

@@ -10,6 +10,12 @@ export const closeReason = {
     retry: "advance",
     message: `no answer from the server within ${Math.round(seconds)} s: check address, port and protocol, and whether tls-auth or tls-crypt keys match`,
   }),
+  notHeard: (seconds: number): CloseReason => ({
+    tag: "NoAnswer",
+    retry: "advance",
+    message: `no authentic packet from the peer within ${seconds} s: check address, port and protocol, and that key, key direction, cipher and auth are the same at both ends`,
+  }),
+  keyUnusable: (message: string): CloseReason => ({ tag: "KeyUnusable", retry: "never", message }),
   handshakeTimeout: (seconds: number): CloseReason => ({
     tag: "HandshakeTimeout",
     retry: "advance",

@@ -14,6 +14,7 @@ import type { DropReason } from "./drop.ts"
 import { Keyring } from "./keyring.ts"
 import { keyBlockLength, sliceKeyBlock } from "./keys.ts"
 import { KeyState, type KeyStateEvent } from "./keystate.ts"
+import { withFragments } from "./mtu.ts"
 import type { DataChannel } from "./negotiate.ts"
 import { Opcode } from "./opcode.ts"
 import type { CloseReason, Output } from "./output.ts"
@@ -342,7 +343,13 @@ export class Session {
     this.#negotiation = undefined
     this.#failedKeyId = undefined
     const { version, cipher, peer } = tls
-    this.#keyring.install(state, key, { version, cipher, peer, derivation: data.derivation })
+    const { fragment, outerFamily } = this.#options
+    this.#keyring.install(state, withFragments(key, fragment, outerFamily), {
+      version,
+      cipher,
+      peer,
+      derivation: data.derivation,
+    })
   }
 
   #checkKeys(): void {

@@ -1,7 +1,15 @@
 /** What a session is told, and what follows from it for each of its key states. */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import type { Compression, ControlWrapping, DataCipher, DigestName, Profile, Transport } from "../config/profile.ts"
+import type {
+  Compression,
+  ControlWrapping,
+  DataCipher,
+  DigestName,
+  Profile,
+  Remote,
+  Transport,
+} from "../config/profile.ts"
 import type { KeyStateOptions } from "./keystate.ts"
 import type { Login } from "./login.ts"
 import { controlPayloadLimit } from "./mtu.ts"
@@ -12,6 +20,7 @@ import type { Crypto, Random, Tls } from "./ports.ts"
 export type SessionTimers = Pick<Profile["timers"], "handWindow" | "tranWindow" | "tlsTimeout" | "renegSec">
 
 export interface SessionOptions {
+  readonly deviceType: Profile["device"]["type"]
   readonly transport: Transport
   readonly outerFamily: "ipv4" | "ipv6"
   readonly wrapping: ControlWrapping
@@ -32,6 +41,8 @@ export interface SessionOptions {
   /** Outlives the session. Asked once for each key exchange, when it is sent. */
   readonly login: Login
   readonly tunMtu: number
+  /** As the file says; the other side has to have it too. */
+  readonly fragment?: Remote["fragment"]
   readonly maxPacketSize: number
   readonly peerInfo: Profile["peerInfo"]
   readonly timers: SessionTimers

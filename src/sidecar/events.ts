@@ -38,6 +38,15 @@ export const events: Readonly<Record<string, EventRow>> = {
     facts: ["offload", "on"],
   },
   connecting: { level: "info", meaning: "An attempt begins.", facts: ["remote", "attempt"] },
+  static_key: {
+    level: "warn",
+    meaning:
+      "Keys are not negotiated but a static one (`secret`): whoever gets it can read all traffic, also that of the past.",
+  },
+  peer_options_differ: {
+    level: "warn",
+    meaning: "With a static key: the peer's options do not match ours; the message has those that differ.",
+  },
   auth_pending: { level: "info", meaning: "The server waits for a second authentication step." },
   server_info: { level: "info", meaning: "A message of the server for the user." },
   server_question: { level: "warn", meaning: "The server asks something that nobody is there to answer." },

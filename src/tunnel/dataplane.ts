@@ -1,6 +1,7 @@
 /** The data plane as an Effect service: one `Link` per transport, its events in a queue, its end in the scope. */
 import { Context, Data, Deferred, Effect, Exit, Layer, Queue, type Scope } from "effect"
 import { parseIpv4, parseIpv6 } from "../config/address.ts"
+import type { Profile, Remote } from "../config/index.ts"
 import {
   type Command,
   type CounterName,
@@ -25,7 +26,8 @@ export interface Endpoint {
   readonly address: string
   readonly family: "ipv4" | "ipv6"
   readonly port: number
-  readonly local: { readonly address: string | undefined; readonly port: number | undefined } | undefined
+  readonly local: Remote["local"]
+  readonly socket: Profile["socket"]
 }
 
 /** Makes a socket usable before the worker gets it, from as many as `dial` opens. The descriptor is then the caller's. */
@@ -45,6 +47,7 @@ export interface Link {
   readonly retireKey: (keyId: number) => void
   readonly ping: () => void
   readonly occExit: () => void
+  readonly occ: (message: Uint8Array) => void
   /** Packets from the tun go through this link from now on; without such a link they are dropped. */
   readonly carry: () => void
   /** Packets from these addresses go through this link, whichever carries: one link at a time, none with an empty list. */
@@ -218,6 +221,7 @@ const linkOf = (
   retireKey: (keyId) => send({ type: "retireKey", generation, keyId }),
   ping: () => send({ type: "ping", generation }),
   occExit: () => send({ type: "occExit", generation }),
+  occ: (message) => send({ type: "occ", generation, message }),
   carry: () => send({ type: "carry", generation }),
   drain: (addresses) => send({ type: "drain", generation, addresses: addresses.map(addressBytes) }),
   counter,
@@ -247,6 +251,7 @@ const dial = (endpoint: Endpoint) =>
   })
 
 const openSocket = (endpoint: Endpoint): number => {
+  const { sendBuffer, receiveBuffer, mark, bindDevice } = endpoint.socket
   const options = {
     address: endpoint.address,
     port: endpoint.port,
@@ -259,6 +264,10 @@ const openSocket = (endpoint: Endpoint): number => {
             ...(endpoint.local.port === undefined ? {} : { port: endpoint.local.port }),
           },
         }),
+    ...(sendBuffer === undefined ? {} : { sendBuffer }),
+    ...(receiveBuffer === undefined ? {} : { receiveBuffer }),
+    ...(mark === undefined ? {} : { mark }),
+    ...(bindDevice === undefined ? {} : { bindDevice }),
   }
   return endpoint.transport === "udp" ? openUdpSocket(options) : openTcpSocket(options)
 }

@@ -2,23 +2,27 @@
  * Drives a session over one link, synchronously: what a packet or a deadline makes of the session is carried out before the
  * next one is looked at. What has to wait (routes, status, policies) becomes a fact in a queue for whoever supervises.
  */
-import { Deferred, Effect, Option, Queue } from "effect"
+import { Deferred, Effect, Exit, Option, Queue } from "effect"
 import type { Profile } from "../config/index.ts"
-import type { Output, Session } from "../protocol/index.ts"
+import type { Output, SessionContract } from "../protocol/index.ts"
 import type { Link } from "./dataplane.ts"
 import { AttemptFailed, type AttemptReason } from "./errors.ts"
 import type { KeyEvent } from "./rekey.ts"
 
 /** What fibers have to act on: everything of the session but packets and the choice of keys. */
-export type Fact = Exclude<Output, { readonly type: "transmit" | "useKey" | "retireKey" }>
+export type Fact = Exclude<Output, { readonly type: "transmit" | "introducing" | "occ" | "useKey" | "retireKey" }>
 
 export interface Driver {
-  readonly session: Session
+  readonly session: SessionContract
   /** Changes the session and carries out everything it then wants, in order. */
   readonly step: (change: (now: number) => void) => void
   /** In the order of the session. */
   readonly facts: Queue.Dequeue<Fact>
   readonly keyEvents: Queue.Queue<KeyEvent>
+  /** The server's first authenticated packet came, or the session ended without one. */
+  readonly answered: Effect.Effect<void>
+  /** An authenticated data packet came: the server has the key, and data passes. */
+  readonly carried: Effect.Effect<void>
   /** Never succeeds; fails with why the link cannot be used any more. */
   readonly ended: Effect.Effect<never, AttemptFailed>
   readonly established: () => boolean
@@ -26,11 +30,22 @@ export interface Driver {
   readonly exitNotify: { times: number | undefined }
 }
 
-/** Takes packets and keeps deadlines as long as the scope lives; `session` is the caller's to start. */
-export const drive = Effect.fnUntraced(function* (session: Session, link: Link, profile: Profile, now: () => number) {
+/**
+ * Takes packets and keeps deadlines as long as the scope lives; `session` is the caller's to start. `onIntroducing` is called
+ * before the packet is sent that tells the server who we are.
+ */
+export const drive = Effect.fnUntraced(function* (
+  session: SessionContract,
+  link: Link,
+  profile: Profile,
+  now: () => number,
+  onIntroducing: () => void,
+) {
   const facts = yield* Queue.unbounded<Fact>()
   const keyEvents = yield* Queue.unbounded<KeyEvent>()
   const rearm = yield* Queue.sliding<void>(1)
+  const answered = yield* Deferred.make<void>()
+  const carried = yield* Deferred.make<void>()
   const ended = yield* Deferred.make<never, AttemptFailed>()
   let deadline: number | undefined
   let established = false
@@ -41,6 +56,12 @@ export const drive = Effect.fnUntraced(function* (session: Session, link: Link, 
       switch (output.type) {
         case "transmit":
           link.transmit(output.packet)
+          break
+        case "introducing":
+          onIntroducing()
+          break
+        case "occ":
+          link.occ(output.message)
           break
         case "useKey":
           link.useKey(output.keyId)
@@ -53,9 +74,11 @@ export const drive = Effect.fnUntraced(function* (session: Session, link: Link, 
           Queue.offerUnsafe(facts, output)
           break
         default:
+          if (output.type === "closed") Deferred.doneUnsafe(answered, Exit.void)
           Queue.offerUnsafe(facts, output)
       }
     }
+    if (session.lastReceive !== undefined) Deferred.doneUnsafe(answered, Exit.void)
     const next = session.nextTimeout()?.at
     if (next !== deadline) {
       deadline = next
@@ -81,6 +104,9 @@ export const drive = Effect.fnUntraced(function* (session: Session, link: Link, 
         case "control":
           step((at) => session.receive(at, event.packet))
           return Effect.void
+        case "occ":
+          step((at) => session.occ?.(at, event.message))
+          return Effect.void
         case "transportFailed":
           return Effect.fail(
             failed({ tag: "Transport", retry: established ? "same" : "advance", message: event.message }, established),
@@ -90,6 +116,7 @@ export const drive = Effect.fnUntraced(function* (session: Session, link: Link, 
             failed({ tag: "ServerExit", retry: "same", message: "the server said that it stops" }, established),
           )
         case "keyUsed":
+          Deferred.doneUnsafe(carried, Exit.void)
           step(() => session.peerUsesKey(event.keyId))
           return Effect.void
         case "keyExhausted":
@@ -110,6 +137,8 @@ export const drive = Effect.fnUntraced(function* (session: Session, link: Link, 
     step,
     facts,
     keyEvents,
+    answered: Deferred.await(answered),
+    carried: Deferred.await(carried),
     ended: Deferred.await(ended),
     established: () => established,
     setEstablished: () => {

@@ -58,13 +58,17 @@ export const establish = Effect.fnUntraced(function* (profile: Profile, remote: 
   return established
 })
 
+/** With a static key the key is there before the peer is. */
 const firstKey = Effect.fnUntraced(function* (driver: Driver) {
   let pushed: Pushed | undefined
+  let first: Established["first"] | undefined
   for (;;) {
     const fact = yield* Queue.take(driver.facts)
-    if (fact.type === "installKey") return { pushed, first: fact }
-    if (fact.type === "pushed") pushed = fact.options
-    yield* tell(fact, driver)
+    if (fact.type === "installKey") first = fact
+    else if (fact.type === "pushed") pushed = fact.options
+    else yield* tell(fact, driver)
+    const isThere = first?.key.staticKey === undefined || fact.type === "peerHeard"
+    if (first !== undefined && isThere) return { pushed, first }
   }
 })
 
@@ -74,6 +78,7 @@ export const tell = Effect.fnUntraced(function* (fact: Exclude<Fact, { readonly 
   switch (fact.type) {
     case "pushed":
     case "pushUpdated":
+    case "peerHeard":
       return
     case "renegotiationFailed":
       Queue.offerUnsafe(driver.keyEvents, "failed")

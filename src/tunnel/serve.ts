@@ -101,7 +101,7 @@ const tellKey = Effect.fnUntraced(function* ({ key, tls }: Established["first"])
   const status = yield* StatusRef
   yield* status.update({
     cipher: key.cipher,
-    tls: `${tls.version} ${tls.cipher}`,
+    tls: describeKeys(tls),
     keyId: key.keyId,
     keySince: yield* Clock.currentTimeMillis,
   })
@@ -111,9 +111,12 @@ const tellRenewal = Effect.fnUntraced(function* ({ key, tls }: Established["firs
   const status = yield* StatusRef
   const { renegotiations } = yield* status.get
   yield* status.update({ renegotiations: renegotiations + 1 })
-  const message = `new data key ${key.keyId}: ${key.cipher}, ${tls.version} ${tls.cipher}`
+  const message = `new data key ${key.keyId}: ${key.cipher}, ${describeKeys(tls)}`
   yield* status.event("renegotiated", message, { facts: { keyId: key.keyId } })
 })
+
+const describeKeys = (tls: Established["first"]["tls"]): string =>
+  tls === undefined ? "static key" : `${tls.version} ${tls.cipher}`
 
 /** The server's values win; without any, a UDP client that pulls assumes a dead server after 120 s, as OpenVPN does. */
 export const keepaliveOf = (

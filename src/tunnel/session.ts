@@ -3,7 +3,14 @@ import { readdirSync } from "node:fs"
 import { Clock, Effect, Redacted } from "effect"
 import type { Profile, Remote, ServerTrust, TlsProfile } from "../config/index.ts"
 import { crypto, dottedOid, OpenSslError, random, readPkcs12, TlsContext } from "../openssl/index.ts"
-import { type PeerCertificate, type PeerRefusal, Session, verifyPeer } from "../protocol/index.ts"
+import {
+  type PeerCertificate,
+  type PeerRefusal,
+  Session,
+  type SessionContract,
+  StaticKeySession,
+  verifyPeer,
+} from "../protocol/index.ts"
 import { version } from "../version.ts"
 import { Credentials } from "./credentials.ts"
 import { AttemptFailed } from "./errors.ts"
@@ -11,7 +18,27 @@ import type { Address } from "./resolve.ts"
 
 /** The TLS context lives as long as the scope. */
 export const openSession = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
-  if (profile.mode !== "tls") return yield* unsupported("static keys are not supported yet")
+  const unixTime = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+  const session: SessionContract =
+    profile.mode === "tls"
+      ? yield* openTlsSession(profile, remote, address, unixTime)
+      : new StaticKeySession({ profile, remote, outerFamily: address.family, unixTime: laterThanBefore(unixTime) })
+  return session
+})
+
+/** The peer takes nothing under a static key that seems to be older than what it had: two sessions must not begin in one second. */
+const laterThanBefore = (unixTime: number): number => {
+  latest = Math.max(unixTime, latest + 1)
+  return latest
+}
+let latest = 0
+
+const openTlsSession = Effect.fnUntraced(function* (
+  profile: TlsProfile,
+  remote: Remote,
+  address: Address,
+  unixTime: number,
+) {
   const credentials = yield* Credentials
   const login = credentials.login(profile)
   const { missing } = login
@@ -25,6 +52,7 @@ export const openSession = Effect.fnUntraced(function* (profile: Profile, remote
     Effect.sync(() => context.free()),
   )
   return new Session({
+    deviceType: profile.device.type,
     transport: remote.transport,
     outerFamily: address.family,
     wrapping: remote.controlWrapping,
@@ -32,7 +60,7 @@ export const openSession = Effect.fnUntraced(function* (profile: Profile, remote
     tls,
     crypto,
     random,
-    unixTime: Math.floor((yield* Clock.currentTimeMillis) / 1000),
+    unixTime,
     pull: profile.pull,
     pushPolicy: { pullFilters: profile.pullFilters, routeNopull: profile.routeNopull },
     dataCiphers: profile.dataCiphers,
@@ -40,6 +68,7 @@ export const openSession = Effect.fnUntraced(function* (profile: Profile, remote
     compression: profile.compression,
     login,
     tunMtu: remote.tunMtu,
+    fragment: remote.fragment,
     maxPacketSize: remote.maxPacketSize,
     peerInfo: profile.peerInfo,
     timers: profile.timers,
@@ -48,9 +77,6 @@ export const openSession = Effect.fnUntraced(function* (profile: Profile, remote
     versions: { version: `Culvert ${version}`, platform: "linux" },
   })
 })
-
-const unsupported = (message: string) =>
-  new AttemptFailed({ reason: { tag: "Credentials", retry: "never", message }, established: false })
 
 const tlsContext = (profile: TlsProfile, passphrase: Redacted.Redacted<string> | undefined) =>
   Effect.try({

@@ -103,6 +103,7 @@ describe("a key method 2 message", () => {
 
 describe("the options string", () => {
   const facts = {
+    deviceType: "tun",
     transport: "udp",
     tunMtu: 1500,
     auth: "SHA1",
@@ -116,6 +117,12 @@ describe("the options string", () => {
     )
     expect(optionsString({ ...facts, transport: "tcp", auth: "SHA256" })).toContain(
       "link-mtu 1555,tun-mtu 1500,proto TCPv4_CLIENT",
+    )
+  })
+
+  test("of a tap device has 32 bytes more for frames", () => {
+    expect(optionsString({ ...facts, deviceType: "tap", tunMtu: 1400 })).toStartWith(
+      "V4,dev-type tap,link-mtu 1473,tun-mtu 1400,",
     )
   })
 

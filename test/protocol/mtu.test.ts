@@ -25,6 +25,10 @@ describe("the MSS clamp (facts C.10)", () => {
     expect(mssFor(standard, 1500, "udp", "ipv4", framed("stub-v2")).ipv4).toBe(1400)
   })
 
+  test("leaves room for the header of an Ethernet frame", () => {
+    expect(mssFor(standard, 1500, "udp", "ipv4", { ...aead, isEthernet: true }).ipv4).toBe(1386)
+  })
+
   test("counts the UDP payload without mtu, and only inner headers with fixed", () => {
     expect(mssFor({ size: 1450, counts: "payload" }, 1500, "udp", "ipv4", aead).ipv4).toBe(1450 - 24 - 40)
     expect(mssFor({ size: 1400, counts: "fixed" }, 1500, "tcp", "ipv6", aead)).toEqual({ ipv4: 1360, ipv6: 1340 })

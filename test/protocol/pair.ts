@@ -192,6 +192,7 @@ export const pushReply =
 
 /** What `sessionDefaults` and `serverDefaults` lack depends on the pair. */
 export const sessionDefaults: Omit<SessionOptions, "tls" | "random" | "wrapping" | "login"> = {
+  deviceType: "tun",
   transport: "udp",
   outerFamily: "ipv4",
   auth: "SHA1",

@@ -6,7 +6,6 @@ import {
   ignored,
   ignoredLoudly,
   noEffectYet,
-  notYet,
   type Row,
   refused,
   takes,
@@ -25,7 +24,6 @@ export const protocol: typeof protocols = {
 }
 
 const socketIsOurs = "the socket is Culvert's to tune"
-const kernelSizes = "the socket keeps the kernel's buffer sizes"
 const bufferSize = takes([integer("bytes", 0, 2147483647)])
 
 export const connection = {
@@ -201,7 +199,6 @@ export const connection = {
   }),
   fragment: honoured({
     takes: takes([integer("size", 68, 65535)], [oneOf("mtu")]),
-    pending: notYet("both sides must agree on it: it cannot be left out here alone"),
     connection: true,
     doc: "Split packets inside the tunnel so that no datagram has more than this size: the UDP payload, with `mtu` the whole outer packet. UDP only; both sides must have it.",
   }),
@@ -251,17 +248,15 @@ export const connection = {
   }),
   sndbuf: honoured({
     takes: bufferSize,
-    pending: noEffectYet(kernelSizes, false),
     push: "other",
-    otherwise: "the kernel's",
-    doc: "Size of the socket's send buffer; 0 leaves it to the kernel.",
+    otherwise: "4 MiB over UDP, the kernel's over TCP",
+    doc: "Size of the socket's send buffer; 0 says nothing.",
   }),
   rcvbuf: honoured({
     takes: bufferSize,
-    pending: noEffectYet(kernelSizes, false),
     push: "other",
-    otherwise: "the kernel's",
-    doc: "Size of the socket's receive buffer; 0 leaves it to the kernel.",
+    otherwise: "4 MiB over UDP, the kernel's over TCP",
+    doc: "Size of the socket's receive buffer; 0 says nothing.",
   }),
   "socket-flags": ignored(socketIsOurs, "Flags of the socket, such as TCP_NODELAY.", {
     takes: takesMany([], oneOf("TCP_NODELAY")),
@@ -293,12 +288,10 @@ export const connection = {
   }),
   mark: honoured({
     takes: takes([integer("mark", 0, 2147483647)]),
-    pending: notYet("routing by mark would be lost without it"),
     doc: "Mark the outer packets for policy routing.",
   }),
   "bind-dev": honoured({
     takes: takes([deviceName]),
-    pending: notYet("routing by device would be lost without it"),
     doc: "Bind the socket to a network device.",
   }),
   "allow-pull-fqdn": honoured({

@@ -147,7 +147,6 @@ export const crypto = {
   }),
   secret: honoured({
     takes: takes([], [direction]),
-    pending: notYet("it has no forward secrecy; use `client` with certificates"),
     content: keyFile,
     conflicts: ["client", "tls-client", "pull"],
     doc: "No TLS: both sides have this static key.",
