@@ -78,6 +78,8 @@ export type Event =
   | { readonly type: "keyUsed"; readonly generation: number; readonly keyId: number }
   /** The sending key nears the end of its packet ids (beyond 0xff000000). Sent once a key. */
   | { readonly type: "keyExhausted"; readonly generation: number; readonly keyId: number }
+  /** The path to a server does not carry datagrams of the size that was sent. Sent now and then, not for each of them. */
+  | { readonly type: "pathTooSmall" }
   | { readonly type: "tunFailed"; readonly message: string }
   /** What became of an offload: at start, and when the kernel, the device or the path refuses it later. */
   | { readonly type: "offload"; readonly name: OffloadName; readonly isOn: boolean; readonly reason: string }

@@ -37,6 +37,7 @@ export class Loop {
   private carrying: Link | undefined = undefined
   /** Until then (ms) the tun is not read; 0: it is. */
   private heldUntil = 0
+  private toldTooLarge = Number.NEGATIVE_INFINITY
 
   /** `eventfd` stays the caller's. */
   constructor(
@@ -54,7 +55,7 @@ export class Loop {
     this.emit = emit
     this.forwarder = new Forwarder(arena, counters, offloads, emit)
     this.poll = new Poll(LINKS + MOST_LINKS, arena)
-    this.links = new Links(arena, counters, offloads)
+    this.links = new Links(arena, counters, offloads, () => this.tellTooLarge())
   }
 
   /** One poll of at most `timeout` ms and what it calls for; returns how many commands were signalled. */
@@ -234,6 +235,14 @@ export class Loop {
     this.settle(link, link.transport.flush())
   }
 
+  /** A stream of packets that do not fit is one piece of news. */
+  private tellTooLarge(): void {
+    const { now } = this.forwarder
+    if (now - this.toldTooLarge < TOO_LARGE_INTERVAL) return
+    this.toldTooLarge = now
+    this.emit({ type: "pathTooSmall" })
+  }
+
   /** Ends the link when `failure` says that its transport is unusable. */
   private settle(link: Link, failure: string | undefined): void {
     if (failure === undefined) return
@@ -248,6 +257,8 @@ const EVENTFD = 1
 /** The first of them; each has the place that it has in `Links`. */
 const LINKS = 2
 
+/** ms */
+const TOO_LARGE_INTERVAL = 250
 const TUN_READS_PER_TURN = 64
 const TUN_PACKETS_PER_TURN = 512
 /**

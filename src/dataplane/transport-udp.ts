@@ -45,6 +45,7 @@ export class UdpTransport implements Transport {
   private fd = -1
   private readonly counters: Counters
   private readonly offloads: Offloads
+  private readonly onTooLarge: () => void
   private readonly incoming: ReceiveBatch
   private readonly outgoing: MessageQueue
   private readonly control: Region
@@ -53,9 +54,17 @@ export class UdpTransport implements Transport {
   /** The message at the head of the queue is refused as one: its datagrams are sent by themselves. */
   private isSplitting = false
 
-  constructor(arena: Arena, counters: Counters, offloads: Offloads, buffers = new UdpBuffers(arena)) {
+  /** `onTooLarge`: for each error that says that the path does not carry a datagram that was sent. */
+  constructor(
+    arena: Arena,
+    counters: Counters,
+    offloads: Offloads,
+    onTooLarge: () => void,
+    buffers = new UdpBuffers(arena),
+  ) {
     this.counters = counters
     this.offloads = offloads
+    this.onTooLarge = onTooLarge
     this.incoming = buffers.incoming
     this.outgoing = new MessageQueue(arena, LARGEST_PACKET)
     this.control = buffers.control
@@ -113,7 +122,7 @@ export class UdpTransport implements Transport {
       if (reason === EINTR) continue
       // The error may be one that an earlier datagram left behind (ICMP), with this one not even tried.
       if (!hasRetried) {
-        if (!isRefusal) this.counters.add(Counter.transportErrors, 1)
+        if (!isRefusal) this.survive(reason)
         hasRetried = true
         continue
       }
@@ -144,7 +153,7 @@ export class UdpTransport implements Transport {
         this.counters.drop(Drop.transportBusy)
         return undefined
       }
-      this.counters.add(Counter.transportErrors, 1)
+      this.survive(reason)
     }
     this.counters.drop(Drop.transportError)
     return undefined
@@ -191,9 +200,15 @@ export class UdpTransport implements Transport {
     if (isFatal(reason)) return `recvmmsg: ${errnoName(reason)}`
     if (reason === EAGAIN) {
       // Woken by an error that recvmmsg does not report: taking it keeps poll from returning at once for ever.
-      if (socketError(this.fd) !== 0) this.counters.add(Counter.transportErrors, 1)
-    } else if (reason !== EINTR) this.counters.add(Counter.transportErrors, 1)
+      const waiting = socketError(this.fd)
+      if (waiting !== 0) this.survive(waiting)
+    } else if (reason !== EINTR) this.survive(reason)
     return undefined
+  }
+
+  private survive(reason: number): void {
+    this.counters.add(Counter.transportErrors, 1)
+    if (reason === EMSGSIZE) this.onTooLarge()
   }
 
   /** The first datagram of the head alone; -1 as `send`. */
@@ -224,6 +239,7 @@ export class UdpTransport implements Transport {
     this.isSplitting = true
     const size = outgoing.headSize
     outgoing.segmentLimit = reason === EIO ? 0 : Math.min(outgoing.segmentLimit, size)
+    if (reason !== EIO) this.onTooLarge()
     const which = reason === EIO ? "" : ` for datagrams of ${size} bytes`
     this.offloads.report("udp-segment", false, `sendmmsg: ${errnoName(reason)}${which}`)
   }

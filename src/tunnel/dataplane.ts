@@ -1,5 +1,5 @@
 /** The data plane as an Effect service: one `Link` per transport, its events in a queue, its end in the scope. */
-import { Context, Data, Deferred, Effect, Exit, Layer, Queue, type Scope } from "effect"
+import { Context, Data, Deferred, Effect, Exit, Layer, PubSub, Queue, type Scope } from "effect"
 import { parseIpv4, parseIpv6 } from "../config/address.ts"
 import type { Profile, Remote } from "../config/index.ts"
 import {
@@ -69,6 +69,8 @@ export class DataPlane extends Context.Service<
     readonly counters: () => Record<string, number>
     /** Milliseconds of the clock that `lastReceive`, `lastSend` and `heartbeat` are written with. */
     readonly now: () => number
+    /** Published when the path to a server does not carry a packet that was sent. */
+    readonly pathTooSmall: PubSub.PubSub<void>
     /** Everything sent before has been handled by the worker. */
     readonly flush: Effect.Effect<void>
     /**
@@ -83,6 +85,7 @@ export class DataPlane extends Context.Service<
       DataPlane,
       Effect.gen(function* () {
         const notes = yield* Queue.unbounded<Extract<Event, { readonly type: "offload" }>>()
+        const pathTooSmall = yield* PubSub.sliding<void>(1)
         const lost = yield* Deferred.make<never, HostRefused | KeepsCrashing>()
         const links = new Map<number, Queue.Queue<LinkEvent>>()
         const barriers = new Map<number, Deferred.Deferred<void>>()
@@ -107,6 +110,8 @@ export class DataPlane extends Context.Service<
             if (waiting !== undefined) Deferred.doneUnsafe(waiting, Exit.void)
           } else if (event.type === "tunFailed") {
             Deferred.doneUnsafe(lost, Exit.fail(new HostRefused({ message: `tun device: ${event.message}` })))
+          } else if (event.type === "pathTooSmall") {
+            PubSub.publishUnsafe(pathTooSmall, undefined)
           } else if (event.type === "offload") Queue.offerUnsafe(notes, event)
         }
         const runWorker = Effect.gen(function* () {
@@ -196,6 +201,7 @@ export class DataPlane extends Context.Service<
           counter: counters.read,
           counters: counters.all,
           now: monotonicMilliseconds,
+          pathTooSmall,
           flush,
           lost: Deferred.await(lost),
         })

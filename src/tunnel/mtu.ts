@@ -1,8 +1,9 @@
 /**
  * Sizes by the path to the server. What file and server say of `tun-mtu` and `mssfix` is the upper limit; a path that carries less makes
- * both smaller, so that no sealed packet has to be cut. The kernel learns of a smaller path by ICMP; it is asked now and then.
+ * both smaller, so that no sealed packet has to be cut. The kernel learns of a smaller path by ICMP and the socket then reports
+ * EMSGSIZE: it is asked at once. A path that grew, or a device that changed, reports nothing: for these it is asked now and then.
  */
-import { Effect } from "effect"
+import { Effect, PubSub } from "effect"
 import type { Pushed, Remote } from "../config/index.ts"
 import { Network } from "../network/index.ts"
 import { type DataFormat, mssFor, mtuFor } from "../protocol/index.ts"
@@ -49,6 +50,7 @@ export const followPath = Effect.fnUntraced(function* (remote: Remote, address: 
   const plane = yield* DataPlane
   const device = yield* TunDevice
   const status = yield* StatusRef
+  const news = yield* PubSub.subscribe(plane.pathTooSmall)
   let path: number | undefined
   let said = { wanted: remote.tunMtu, hasIpv6: false }
   const clamp = Effect.sync(() => {
@@ -63,7 +65,7 @@ export const followPath = Effect.fnUntraced(function* (remote: Remote, address: 
     // Whoever may not look at the path may not follow it either.
     if (path === undefined) return yield* Effect.never
     for (;;) {
-      yield* Effect.sleep(period)
+      yield* Effect.raceFirst(Effect.sleep(period), PubSub.take(news))
       const now = yield* network.pathMtu(address.address)
       if (now === undefined || now === path) continue
       path = now

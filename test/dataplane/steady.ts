@@ -32,7 +32,7 @@ const offloads = new Offloads([], () => {})
 const counters = new Counters(memory)
 const forwarder = new Forwarder(arena, counters, offloads, () => {})
 // No packet comes from the socket: they are handed to the forwarder as the transport would.
-const transport = new UdpTransport(arena, counters, offloads)
+const transport = new UdpTransport(arena, counters, offloads, () => {})
 const link = new Link(install(mirrored(dataKey(0))), transport)
 forwarder.takeUp(link)
 // Takes whatever is written, as a tun with offloads would.

@@ -27,7 +27,7 @@ function counted() {
 }
 
 function udpTransport(counters: Counters, ...disabled: ReadonlyArray<OffloadName>): UdpTransport {
-  return new UdpTransport(new Arena(2 * 1024 * 1024), counters, new Offloads(disabled, () => {}))
+  return new UdpTransport(new Arena(2 * 1024 * 1024), counters, new Offloads(disabled, () => {}), () => {})
 }
 
 const scratch = new Arena(256 * 1024).allocate(128 * 1024)
@@ -260,7 +260,8 @@ test("UDP: what the kernel refuses to cut goes by itself, once that is said, and
   const { counters, count } = counted()
   const events: Array<Event> = []
   const offloads = new Offloads([], (event) => events.push(event))
-  const transport = new UdpTransport(new Arena(2 * 1024 * 1024), counters, offloads)
+  let tooLarge = 0
+  const transport = new UdpTransport(new Arena(2 * 1024 * 1024), counters, offloads, () => tooLarge++)
   const [fd, other] = openSocketPair("packets")
   // Not a UDP socket: it takes what is to be cut for one packet, which is too large for its buffer.
   setSendBuffer(fd, 8192)
@@ -274,6 +275,7 @@ test("UDP: what the kernel refuses to cut goes by itself, once that is said, and
   expect(fills).toEqual(Array.from({ length: 20 }, (_, i) => i))
   expect(count("transportWritePackets")).toBe(20)
   expect(count("drop:transportError")).toBe(0)
+  expect(tooLarge).toBe(1)
   expect(events.filter((event) => event.type === "offload" && event.name === "udp-segment")).toEqual([
     { type: "offload", name: "udp-segment", isOn: true, reason: "" },
     {

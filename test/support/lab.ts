@@ -184,6 +184,8 @@ async function connectPod(pod: Namespace, node: Namespace, server: Namespace, op
     ...["address add 169.254.1.1/32 dev pod", "address add fd24::1/128 dev pod nodad"],
     ...["route add 10.244.1.5/32 dev pod", "-6 route add fd24::5/128 dev pod"],
     ...["address add 10.90.0.2/24 dev wan", "address add fd90::2/64 dev wan nodad"],
+    // Who forwards asks for its neighbours from a link-local address.
+    ...["pod", "wan"].map((device) => `address add fe80::1/64 dev ${device} nodad`),
     `route add default via ${outer.server.ipv4}`,
     `-6 route add default via ${outer.server.ipv6}`,
   ])

@@ -2,7 +2,7 @@
  * A data plane without packets: every transport leads to a scripted server in the same process, the clock is Effect's.
  * Control packets pass at once; data traffic is what the test says it is.
  */
-import { Clock, Effect, Layer, Queue } from "effect"
+import { Clock, Effect, Layer, PubSub, Queue } from "effect"
 import { DataPlane, type Endpoint, type Link, type LinkEvent } from "../../src/tunnel/dataplane.ts"
 import type { ScriptedServer } from "./server.ts"
 
@@ -14,6 +14,10 @@ export class MemoryPlane {
   readonly counters: Record<string, number> = { lastReceive: 0, heartbeat: 0 }
   /** Of each link that there is, of all of them together. */
   readonly linkCounters: Record<string, number> = { lastReceive: 0, lastSend: 0, keyBytes: 0 }
+  /** The MSS of each change of it, for IPv4. */
+  readonly clamped: Array<number> = []
+  /** What the worker says when the path does not carry a packet. */
+  datagramTooLarge: () => void = () => {}
   /** The peer of the next transport; undefined: nobody answers. */
   server: () => ScriptedServer | undefined
   /** Of the last transport. */
@@ -40,15 +44,18 @@ export class MemoryPlane {
       DataPlane,
       Effect.gen({ self: this }, function* () {
         const clock = yield* Clock.clockWith(Effect.succeed)
+        const pathTooSmall = yield* PubSub.sliding<void>(1)
+        this.datagramTooLarge = () => PubSub.publishUnsafe(pathTooSmall, undefined)
         const now = () => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
         return DataPlane.of({
           open: (endpoint) => this.#open(endpoint, now),
           attachTun: () => Effect.void,
           hold: (milliseconds) => void this.commands.push(`hold ${milliseconds}`),
-          clampMss: () => {},
+          clampMss: ({ ipv4 }) => this.clamped.push(ipv4),
           counter: (name) => this.counters[name] ?? 0,
           counters: () => this.counters,
           now,
+          pathTooSmall,
           flush: Effect.void,
           lost: Effect.never,
         })

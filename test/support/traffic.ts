@@ -86,20 +86,24 @@ export interface Iperf {
   readonly total: number
 }
 
-/** One iperf3 run from client to server (or back, with `-R` among the parameters). */
+/** One iperf3 run from client to server (or back, with `-R` among the parameters), of so many seconds or bytes. */
 export async function iperf3(
   lab: Lab,
   address: string,
-  seconds: number,
+  amount: number | { readonly bytes: number },
   parameters: ReadonlyArray<string> = [],
   port = 5201,
 ): Promise<Iperf> {
+  const [length, deadline] =
+    typeof amount === "number"
+      ? [["-t", String(amount)], (amount + 20) * 1000]
+      : [["-n", String(amount.bytes)], 30_000 + amount.bytes / 10_000]
   const server = lab.server.start("iperf3 server", ["iperf3", "-s", "-1", "-p", String(port), "--forceflush"])
   try {
     await server.line(/Server listening/)
     const text = await lab.client.finish(
-      ["iperf3", "-c", address, "-p", String(port), "-t", String(seconds), "-J", ...parameters],
-      { deadline: (seconds + 20) * 1000 },
+      ["iperf3", "-c", address, "-p", String(port), ...length, "-J", ...parameters],
+      { deadline },
     )
     const report = JSON.parse(text.stdout) as IperfReport
     if (report.error !== undefined) throw new Error(`iperf3 to ${address}: ${report.error}`)

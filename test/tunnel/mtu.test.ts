@@ -1,6 +1,13 @@
 import { expect, test } from "bun:test"
+import { Effect } from "effect"
+import { TestClock } from "effect/testing"
 import type { Remote } from "../../src/config/index.ts"
-import { sizesFor } from "../../src/tunnel/mtu.ts"
+import { Network } from "../../src/network/index.ts"
+import { TunDevice } from "../../src/tunnel/device.ts"
+import { followPath, sizesFor } from "../../src/tunnel/mtu.ts"
+import { StatusRef } from "../../src/tunnel/status.ts"
+import { it } from "../support/effect.ts"
+import { MemoryPlane } from "../support/plane.ts"
 
 const remote = (rest: Partial<Remote> = {}): Remote =>
   ({ transport: "udp", mssfix: { size: 1492, counts: "mtu" }, fragment: undefined, ...rest }) as Remote
@@ -34,3 +41,64 @@ test("a stream and the directive fragment need no smaller device", () => {
   expect(sizes(1280, { transport: "tcp" }).mtu).toBe(1500)
   expect(sizes(1280, { fragment: { size: 1200, counts: "payload" } }).mtu).toBe(1500)
 })
+
+/** A host whose path to the server carries `path` bytes, and what it was told. */
+const host = (path: number | undefined) => {
+  const state = { path, set: [] as Array<number> }
+  const network = Network.of({
+    direct: [],
+    converge: () => Effect.succeed([]),
+    keep: () => Effect.succeed([]),
+    reach: () => Effect.succeed(undefined),
+    facts: () => Effect.die("not asked"),
+    pathMtu: () => Effect.sync(() => state.path),
+    setMtu: (_device, mtu) => Effect.sync(() => void state.set.push(mtu)),
+    current: Effect.succeed([]),
+  })
+  return { state, network }
+}
+
+/** Follows the path of `host` for a connection that is up. */
+const followed = (network: Network["Service"], plane: MemoryPlane) =>
+  Effect.gen(function* () {
+    const path = yield* followPath(remote({ tunMtu: 1500 }), { address: "192.0.2.1", family: "ipv4" }, aead)
+    yield* path.sizes(undefined, false)
+    yield* Effect.forkScoped(path.following)
+    yield* Effect.yieldNow
+    return yield* StatusRef
+  }).pipe(
+    Effect.provide(plane.layer),
+    Effect.provideService(Network, network),
+    Effect.provideService(TunDevice, { name: "tun0", type: "tun", managed: true }),
+    Effect.provide(StatusRef.layer),
+  )
+
+it.effect("a packet that does not fit is news: the path is looked at without a wait, device and MSS follow", () =>
+  Effect.gen(function* () {
+    const { state, network } = host(1500)
+    const plane = new MemoryPlane(() => undefined)
+    const status = yield* followed(network, plane)
+    state.path = 1380
+    plane.datagramTooLarge()
+    yield* TestClock.adjust("1 milli")
+    expect(state.set).toEqual([1328])
+    expect(plane.clamped).toEqual([1400, 1288])
+    expect((yield* status.get).timeline.map(({ event }) => event)).toEqual(["path_mtu"])
+    // The same news again changes nothing.
+    plane.datagramTooLarge()
+    yield* TestClock.adjust("1 milli")
+    expect(state.set).toEqual([1328])
+  }),
+)
+
+it.effect("a path that grew says nothing: it is looked at every five seconds", () =>
+  Effect.gen(function* () {
+    const { state, network } = host(1380)
+    yield* followed(network, new MemoryPlane(() => undefined))
+    state.path = 1500
+    yield* TestClock.adjust("4900 millis")
+    expect(state.set).toEqual([])
+    yield* TestClock.adjust("200 millis")
+    expect(state.set).toEqual([1448])
+  }),
+)
