@@ -4,14 +4,22 @@ export const isIpv4 = (text: string): boolean => parseIpv4(text) !== undefined
 
 /** Four decimal numbers, no leading zeros (which some resolvers read as octal). */
 export const parseIpv4 = (text: string): number | undefined => {
-  const parts = text.split(".")
-  if (parts.length !== 4) return undefined
   let address = 0
-  for (const part of parts) {
-    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return undefined
-    address = address * 256 + Number(part)
+  let dots = 0
+  // Undefined between a dot and the first digit after it.
+  let part: number | undefined
+  for (let index = 0; index < text.length; index++) {
+    const digit = text.charCodeAt(index) - 0x30
+    if (digit >= 0 && digit <= 9 && part !== 0) {
+      part = (part ?? 0) * 10 + digit
+      if (part > 255) return undefined
+    } else if (digit === -2 && part !== undefined && dots < 3) {
+      address = address * 256 + part
+      part = undefined
+      dots++
+    } else return undefined
   }
-  return address
+  return dots === 3 && part !== undefined ? address * 256 + part : undefined
 }
 
 export const formatIpv4 = (address: number): string =>

@@ -48,6 +48,7 @@ export class Diagnostics {
   readonly #seen = new Map<string, Omit<Diagnostic, "source"> & { readonly at: Position }>()
   #errorCount = 0
   #noteCount = 0
+  #abandoned = false
 
   constructor(file: string, acceptsPending = false) {
     this.#file = file
@@ -78,6 +79,13 @@ export class Diagnostics {
   /** More errors would help nobody, and looking for the nearest name of each costs time. */
   get isFull(): boolean {
     return this.#errorCount >= maximumErrors
+  }
+
+  /** The rest is not looked at; said once. */
+  abandon(at: Position): void {
+    if (this.#abandoned) return
+    this.#abandoned = true
+    this.error(at, "too many errors: the rest is not read", "is this a configuration file?")
   }
 
   get takesNotes(): boolean {

@@ -32,6 +32,8 @@ export type DefaultedName = {
   [N in DirectiveName]: (typeof directives)[N] extends DefaultedRow<ReadonlyArray<unknown>> ? N : never
 }[DirectiveName]
 
-export const isDirective = (name: string): name is DirectiveName => Object.hasOwn(directives, name)
+export const isDirective = (name: string): name is DirectiveName => table.has(name)
 
-export const rowOf = (name: DirectiveName): Row => directives[name]
+export const rowOf = (name: DirectiveName): Row => table.get(name)!
+
+const table: ReadonlyMap<string, Row> = new Map(Object.entries(directives))

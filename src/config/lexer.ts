@@ -30,7 +30,6 @@ export interface Statement {
   readonly name: Word
   readonly words: ReadonlyArray<Word>
   readonly block: Block | undefined
-  readonly source: string
 }
 
 export interface LexicalError extends Position {
@@ -39,17 +38,21 @@ export interface LexicalError extends Position {
 }
 
 export interface Lexed {
-  readonly statements: ReadonlyArray<Statement>
   readonly errors: ReadonlyArray<LexicalError>
   /** Whether the end was not reached: a block was still open there, or there were too many errors before. */
   readonly incomplete: boolean
 }
 
-export const lex = (text: string): Lexed => lexLines((text.startsWith("\ufeff") ? text.slice(1) : text).split("\n"), 1)
+/** Statements go to `take` one by one, so that a large file need not be there in pieces as well. */
+export const lex = (text: string, take: (statement: Statement) => void): Lexed =>
+  lexLines((text.startsWith("\ufeff") ? text.slice(1) : text).split("\n"), 1, take)
 
 /** The same for the lines of a block, whose first line has the number `firstLine` in its file. */
-export const lexLines = (lines: ReadonlyArray<string>, firstLine: number): Lexed => {
-  const statements: Array<Statement> = []
+export const lexLines = (
+  lines: ReadonlyArray<string>,
+  firstLine: number,
+  take: (statement: Statement) => void,
+): Lexed => {
   const errors: Array<LexicalError> = []
   let incomplete = false
   for (let index = 0; index < lines.length; index++) {
@@ -65,16 +68,13 @@ export const lexLines = (lines: ReadonlyArray<string>, firstLine: number): Lexed
       errors.push({ line, column: maximumLineLength + 1, message, hint: undefined })
       continue
     }
-    const words = splitWords(source, line)
-    if (Result.isFailure(words)) {
-      errors.push(words.failure)
-      continue
-    }
-    const [name, ...rest] = words.success
-    if (name === undefined) continue
+    const words = wordsOf(source, line, errors)
+    const name = words?.[0]
+    if (words === undefined || name === undefined) continue
+    const rest = words.slice(1)
     const tag = rest.length === 0 ? tagOf(name.text) : undefined
     if (tag === undefined) {
-      statements.push({ name: withoutDashes(name), words: rest, block: undefined, source })
+      take({ name: withoutDashes(name), words: rest, block: undefined })
     } else if (tag.startsWith("/")) {
       const message = `${name.text} closes a block that was not opened`
       errors.push({ line, column: name.column, message, hint: `the line <${tag.slice(1)}> is missing above` })
@@ -95,70 +95,79 @@ export const lexLines = (lines: ReadonlyArray<string>, firstLine: number): Lexed
         errors.push({ line: firstLine + end, column, message, hint: "a directive begins on its own line" })
       }
       const block = { lines: lines.slice(index + 1, end).map(withoutLineEnd), firstLine: line + 1 }
-      statements.push({ name: { ...name, text: tag, column: name.column + 1 }, words: [], block, source })
+      take({ name: { ...name, text: tag, column: name.column + 1 }, words: [], block })
       index = end
     }
   }
-  return { statements, errors, incomplete }
+  return { errors, incomplete }
 }
 
 /** The words of one line. A comment ends it; an unfinished quotation or a backslash before anything but `\`, `"` and space is an error. */
 export const splitWords = (source: string, line: number): Result.Result<ReadonlyArray<Word>, LexicalError> => {
-  if (!/["'\\#;]/.test(source)) return splitPlain(source, line)
-  const words: Array<Word> = []
-  let state: "between" | "bare" | "double" | "single" = "between"
-  let text = ""
-  let column = 0
-  const fail = (at: number, message: string, hint?: string) => Result.fail({ line, column: at, message, hint })
-  for (let index = 0; index <= source.length; index++) {
-    // Past the last character counts as a space, which ends a bare word.
-    let character = index < source.length ? source[index]! : " "
-    let escaped = false
-    if (character === "\\" && state !== "single" && index < source.length) {
-      index++
-      character = source[index] ?? ""
-      escaped = true
-      if (character !== "\\" && character !== '"' && !isSpace(character)) {
-        return fail(index, "a backslash may only stand before a backslash, a double quote or a space", backslashHint)
-      }
-    }
-    if (state === "between") {
-      if (isSpace(character) && !escaped) continue
-      if ((character === "#" || character === ";") && !escaped) break
-      column = escaped ? index : index + 1
-      text = ""
-      if (character === '"' && !escaped) state = "double"
-      else if (character === "'" && !escaped) state = "single"
-      else {
-        state = "bare"
-        text = character
-      }
-      continue
-    }
-    if (index >= source.length && state !== "bare") return fail(column, `the quotation is not closed`)
-    const ends: boolean = !escaped && (state === "bare" ? isSpace(character) : character === quoteOf[state])
-    if (!ends) {
-      text += character
-      continue
-    }
-    words.push({ text, line, column })
-    state = "between"
-    if (words.length > maximumWords) return fail(column, tooManyWords)
-  }
-  return Result.succeed(words)
+  const errors: Array<LexicalError> = []
+  const words = wordsOf(source, line, errors)
+  return words === undefined ? Result.fail(errors[0]!) : Result.succeed(words)
 }
 
-/** A line without quotation, escape or comment: by far the most lines. */
-const splitPlain = (source: string, line: number): Result.Result<ReadonlyArray<Word>, LexicalError> => {
+/** Undefined: it is among the errors why. */
+const wordsOf = (source: string, line: number, errors: Array<LexicalError>): ReadonlyArray<Word> | undefined => {
+  const words = plainWords(source, line) ?? quotedWords(source, line, errors)
+  if (words === undefined || words.length <= maximumWords) return words
+  errors.push({ line, column: words[maximumWords]!.column, message: tooManyWords, hint: undefined })
+  return undefined
+}
+
+/** Of a line without quotation, escape or comment, which most lines are; undefined for others. */
+const plainWords = (source: string, line: number): ReadonlyArray<Word> | undefined => {
   const words: Array<Word> = []
+  let start = -1
   for (let index = 0; index < source.length; index++) {
-    if (isSpace(source[index]!)) continue
-    const start = index
-    while (index < source.length && !isSpace(source[index]!)) index++
-    words.push({ text: source.slice(start, index), line, column: start + 1 })
+    const code = source.charCodeAt(index)
+    if (isSpace(code)) {
+      if (start >= 0) words.push({ text: source.slice(start, index), line, column: start + 1 })
+      start = -1
+    } else if (code === doubleQuote || code === singleQuote || code === backslash || isCommentSign(code)) {
+      return undefined
+    } else if (start < 0) start = index
   }
-  if (words.length <= maximumWords) return Result.succeed(words)
-  return Result.fail({ line, column: words[maximumWords]!.column, message: tooManyWords, hint: undefined })
+  if (start >= 0) words.push({ text: source.slice(start), line, column: start + 1 })
+  return words
+}
+
+const quotedWords = (source: string, line: number, errors: Array<LexicalError>): ReadonlyArray<Word> | undefined => {
+  const words: Array<Word> = []
+  let index = 0
+  for (;;) {
+    while (isSpace(source.charCodeAt(index))) index++
+    const first = source.charCodeAt(index)
+    if (index >= source.length || isCommentSign(first)) return words
+    const column = index + 1
+    const quote = first === doubleQuote || first === singleQuote ? first : undefined
+    if (quote !== undefined) index++
+    let text = ""
+    // Where the characters begin that are not in `text` yet.
+    let from = index
+    for (; ; index++) {
+      const code = source.charCodeAt(index)
+      if (index >= source.length) {
+        if (quote === undefined) break
+        errors.push({ line, column, message: "the quotation is not closed", hint: undefined })
+        return undefined
+      }
+      if (code === backslash && quote !== singleQuote) {
+        const next = source.charCodeAt(index + 1)
+        if (next !== backslash && next !== doubleQuote && !isSpace(next)) {
+          const message = "a backslash may only stand before a backslash, a double quote or a space"
+          errors.push({ line, column: index + 1, message, hint: backslashHint })
+          return undefined
+        }
+        text += source.slice(from, index)
+        from = ++index
+      } else if (quote === undefined ? isSpace(code) : code === quote) break
+    }
+    words.push({ text: text + source.slice(from, index), line, column })
+    if (quote !== undefined) index++
+  }
 }
 
 /** `text` as one word that `splitWords` reads back. The text holds no line end. */
@@ -174,25 +183,32 @@ const findLine = (lines: ReadonlyArray<string>, from: number, prefix: string): n
   return undefined
 }
 
-const tagOf = (word: string): string | undefined => /^<(\/?[a-z0-9-]{1,64})>$/.exec(word)?.[1]
+const tagOf = (word: string): string | undefined =>
+  word.startsWith("<") ? /^<(\/?[a-z0-9-]{1,64})>$/.exec(word)?.[1] : undefined
 
 const withoutDashes = (name: Word): Word =>
   name.text.length > 2 && name.text.startsWith("--")
     ? { ...name, text: name.text.slice(2), column: name.column + 2 }
     : name
 
-const withoutLineEnd = (line: string): string => (line.endsWith("\r") ? line.slice(0, -1) : line)
+const withoutLineEnd = (line: string): string =>
+  line.charCodeAt(line.length - 1) === carriageReturn ? line.slice(0, -1) : line
 
 const isBlankOrComment = (text: string): boolean => {
-  const first = text.trimStart()[0]
-  return first === undefined || first === "#" || first === ";"
+  let index = 0
+  while (isSpace(text.charCodeAt(index))) index++
+  return index === text.length || isCommentSign(text.charCodeAt(index))
 }
 
-/** C's `isspace`. */
-const isSpace = (character: string): boolean =>
-  character === " " || (character >= "\t" && character <= "\r" && character.length === 1)
+const isCommentSign = (code: number): boolean => code === 0x23 || code === 0x3b
 
-const quoteOf = { double: '"', single: "'" } as const
+/** C's `isspace`. */
+const isSpace = (code: number): boolean => code === 0x20 || (code >= 0x09 && code <= carriageReturn)
+
+const carriageReturn = 0x0d
+const doubleQuote = 0x22
+const singleQuote = 0x27
+const backslash = 0x5c
 
 const backslashHint = 'double it: "C:\\\\keys\\\\static.key"'
 

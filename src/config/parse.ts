@@ -7,7 +7,7 @@ import { isDirective, rowOf } from "./directives.ts"
 import type { Inspection } from "./inspection.ts"
 import { lex } from "./lexer.ts"
 import type { Profile } from "./profile.ts"
-import { readSettings } from "./reader.ts"
+import { Reader } from "./reader.ts"
 
 export interface Parsed {
   readonly profile: Profile
@@ -32,9 +32,10 @@ export interface ParseOptions {
 /** A failure holds every diagnostic of the file (warnings and infos too), at least one of them an error. */
 export const parse = (text: string, options: ParseOptions): Result.Result<Parsed, ReadonlyArray<Diagnostic>> => {
   const report = new Diagnostics(options.file, options.pending === "accept")
-  const lexed = lex(text)
+  const reader = new Reader("file", report)
+  const lexed = lex(text, (statement) => reader.read(statement))
   for (const error of lexed.errors) report.error(error, error.message, error.hint)
-  const settings = readSettings(lexed.statements, "file", report)
+  const settings = reader.end()
   const complete = !lexed.incomplete && !report.isFull
   const profile = buildProfile(settings, options, complete, report)
   const diagnostics = report.sorted((lines) => sourcesOf(text, lines))

@@ -53,7 +53,7 @@ const common = {
   connectRetryMax: optional(between(1, 2147483647)),
   /** Seconds without a name that resolves before giving up; undefined: for ever. */
   resolvRetry: optional(Seconds),
-  /** Options of the transport's socket; undefined: the kernel's. Buffers in bytes. */
+  /** Options of the transport's socket; undefined: not said. Buffers in bytes. */
   socket: Schema.Struct({
     sendBuffer: optional(between(1, 2147483647)),
     receiveBuffer: optional(between(1, 2147483647)),

@@ -77,7 +77,7 @@ export const readPush = (messages: ReadonlyArray<string>, policy: PushPolicy): P
       const words = splitWords(option, index + 1)
       if (Result.isFailure(words)) notes.push(`${quote(name)} is skipped: ${words.failure.message}`)
       else if (words.success[0] !== undefined) {
-        statements.push({ name: words.success[0], words: words.success.slice(1), block: undefined, source: option })
+        statements.push({ name: words.success[0], words: words.success.slice(1), block: undefined })
       }
     }
   }

@@ -4,51 +4,75 @@
  */
 import * as Result from "effect/Result"
 import { type Diagnostics, quote } from "./diagnostic.ts"
-import { type DirectiveName, directives, isDirective, rowOf } from "./directives.ts"
-import { lexLines, type Statement, splitWords, type Word } from "./lexer.ts"
+import { type DirectiveName, isDirective, rowOf } from "./directives.ts"
+import { type Block, lexLines, type Statement, splitWords, type Word } from "./lexer.ts"
 import { type Parameters, type Pending, type Row, syntaxOf } from "./row.ts"
 import { type Setting, Settings, standsForBlock } from "./settings.ts"
-import { nearest } from "./spelling.ts"
+import { asTheFileSays, Tolerance, unknownMessage } from "./unknown.ts"
 
 /** Where statements come from: what may stand there, and how it is taken when it is not honoured, differs. */
 export type Place = "file" | "connection" | "push"
 
 /** Reads all statements of one place. Each that is at fault is reported and left out. */
-export const readSettings = (
-  statements: ReadonlyArray<Statement>,
-  place: Place,
-  report: Diagnostics,
-  tolerance: Tolerance = toleranceOf(statements),
-): Settings => {
-  const settings = new Settings()
-  for (const written of statements) {
-    if (report.isFull) {
-      report.error(written.name, "too many errors: the rest is not read", "is this a configuration file?")
-      break
-    }
-    const optional = place !== "push" && isSetenvOpt(written)
-    const statement = optional ? withoutSetenvOpt(written) : written
-    const row = lookUp(statement, place, report, tolerance, optional)
-    if (row === undefined) continue
-    const name = canonicalName(statement.name.text as DirectiveName, row)
-    settings.mention(name)
-    if (row.status.tag === "refused") {
-      report.error(statement.name, `${quoteName(statement)} is refused: ${row.status.because}`, row.status.hint)
-      continue
-    }
-    if (row.pending !== undefined && !reportPending(statement, row, row.pending, place, report)) continue
-    for (const setting of readStatement(statement, name, row, report, tolerance)) {
-      if (row.status.tag === "ignored") {
-        const message = `${quoteName(statement)} has no effect here: ${row.status.because}`
-        if (row.status.loud) report.warning(statement.name, message)
-        else report.info(statement.name, message)
-        continue
-      }
-      settings.add(setting)
-    }
+export const readSettings = (statements: ReadonlyArray<Statement>, place: Place, report: Diagnostics): Settings => {
+  const reader = new Reader(place, report)
+  for (const statement of statements) reader.read(statement)
+  return reader.end()
+}
+
+/** The same, statement by statement. */
+export class Reader {
+  readonly #place: Place
+  readonly #report: Diagnostics
+  readonly #settings = new Settings()
+  readonly #tolerance: Tolerance
+
+  /** `tolerance`: that of the file around a block. */
+  constructor(place: Place, report: Diagnostics, tolerance = new Tolerance()) {
+    this.#place = place
+    this.#report = report
+    this.#tolerance = tolerance
   }
-  if (place !== "push") reportRepetitions(settings, report)
-  return settings
+
+  read(written: Statement): void {
+    const report = this.#report
+    if (report.isFull) {
+      report.abandon(written.name)
+      return
+    }
+    this.#tolerance.learn(written)
+    const optional = this.#place !== "push" && isSetenvOpt(written)
+    const statement = optional ? withoutSetenvOpt(written) : written
+    const row = lookUp(statement, this.#place, report, this.#tolerance, optional)
+    if (row === undefined) return
+    const name = canonicalName(statement.name.text as DirectiveName, row)
+    if (row.status.tag === "refused") {
+      this.#settings.addFaulty(name)
+      report.error(statement.name, `${quoteName(statement)} is refused: ${row.status.because}`, row.status.hint)
+      return
+    }
+    if (row.pending !== undefined && !reportPending(statement, row, row.pending, this.#place, report)) return
+    if (statement.block === undefined) this.#take(name, statement, row, lineSetting(statement, name, row, report))
+    else if (row.block)
+      for (const setting of blockSettings(statement, name, row, report)) this.#take(name, statement, row, setting)
+    else this.#take(name, statement, row, contentSetting(statement.block, statement, name, report, this.#tolerance))
+  }
+
+  /** After the last statement. */
+  end(): Settings {
+    if (this.#place === "file") this.#tolerance.judge(this.#report)
+    if (this.#place !== "push") reportRepetitions(this.#settings, this.#report)
+    return this.#settings
+  }
+
+  /** Undefined: it is faulty, which has been said. */
+  #take(name: DirectiveName, statement: Statement, { status }: Row, setting: Setting | undefined): void {
+    const report = this.#report
+    if (setting === undefined) this.#settings.addFaulty(name)
+    else if (status.tag !== "ignored") this.#settings.add(setting)
+    else if (status.loud) report.warning(statement.name, noEffect(statement, status.because))
+    else if (report.takesNotes) report.info(statement.name, noEffect(statement, status.because))
+  }
 }
 
 /** Whether the statement is to be read. */
@@ -66,28 +90,14 @@ const reportPending = (
   }
   if (outcome === "refused") report.pending(statement.name, `${quoteName(statement)} is refused: ${because}`, hint)
   else if (!report.acceptsPending) {
-    const message = `${quoteName(statement)} has no effect here: ${because}`
-    if (loud) report.warning(statement.name, message)
-    else report.info(statement.name, message)
+    if (loud) report.warning(statement.name, noEffect(statement, because))
+    else report.info(statement.name, noEffect(statement, because))
   }
   return true
 }
 
-/** What a file says about directives that it expects to be unknown. */
-interface Tolerance {
-  readonly everything: boolean
-  readonly names: ReadonlySet<string>
-}
-
-const toleranceOf = (statements: ReadonlyArray<Statement>): Tolerance => {
-  const lines = statements
-    .filter(({ name }) => name.text === "setenv" || name.text === "ignore-unknown-option")
-    .map(({ name, words }) => [name.text, ...words.map((word) => word.text)])
-  return {
-    everything: lines.some(([name, ...words]) => name === "setenv" && words.join(" ") === "FORWARD_COMPATIBLE 1"),
-    names: new Set(lines.filter(([name]) => name === "ignore-unknown-option").flatMap(([, ...words]) => words)),
-  }
-}
+const noEffect = (statement: Statement, because: string): string =>
+  `${quoteName(statement)} has no effect here: ${because}`
 
 const isSetenvOpt = ({ name, words }: Statement): boolean =>
   name.text === "setenv" && words[0]?.text === "opt" && words.length > 1
@@ -99,17 +109,17 @@ const withoutSetenvOpt = (statement: Statement): Statement => {
 
 /** The row of a statement that may stand here; anything else is reported. */
 const lookUp = (
-  { name, block, words }: Statement,
+  statement: Statement,
   place: Place,
   report: Diagnostics,
   tolerance: Tolerance,
   optional: boolean,
 ): Row | undefined => {
+  const { name, block } = statement
   if (!isDirective(name.text)) {
-    const message = unknownMessage(name.text, words.length, block !== undefined)
-    if (optional || tolerance.everything || tolerance.names.has(name.text))
-      report.info(name, `${message}; skipped as the file says`)
-    else report.error(name, message, hintForUnknown(name.text))
+    if (optional) report.info(name, `${unknownMessage(statement)}; ${asTheFileSays}`)
+    else if (place === "push") report.error(name, unknownMessage(statement))
+    else tolerance.unknown(statement)
     return undefined
   }
   const row = rowOf(name.text)
@@ -136,51 +146,63 @@ const lookUp = (
 const canonicalName = (name: DirectiveName, row: Row): DirectiveName =>
   row.aliasOf !== undefined && isDirective(row.aliasOf) ? row.aliasOf : name
 
-const readStatement = (
+/** Of a statement on one line. */
+const lineSetting = (statement: Statement, name: DirectiveName, row: Row, report: Diagnostics): Setting | undefined => {
+  const { words } = statement
+  const { line, column } = statement.name
+  const path = row.content === undefined ? undefined : words[0]
+  if (row.content !== undefined && path === undefined && !row.content.optional) {
+    report.error(statement.name, `${quoteName(statement)} needs a file name`, `or a block <${name}> with its content`)
+    return undefined
+  }
+  const values = readWords(statement, row.content === undefined ? words : words.slice(1), row, report)
+  if (values === undefined) return undefined
+  const content = path === undefined ? undefined : ({ tag: "file", path } as const)
+  return { name, line, column, inBlock: false, inner: undefined, values, content }
+}
+
+/** Of a block whose lines are not for the table to read, or are the directives of a `<connection>`. */
+const contentSetting = (
+  block: Block,
+  statement: Statement,
+  name: DirectiveName,
+  report: Diagnostics,
+  tolerance: Tolerance,
+): Setting => {
+  const { line, column } = statement.name
+  const content = { tag: "inline", block } as const
+  if (name !== "connection")
+    return { name, line, column: column - 1, inBlock: false, inner: undefined, values: [], content }
+  const reader = new Reader("connection", report, tolerance)
+  const { errors } = lexLines(block.lines, block.firstLine, (statement) => reader.read(statement))
+  for (const error of errors) report.error(error, error.message, error.hint)
+  return { name, line, column: column - 1, inBlock: false, inner: reader.end(), values: [], content: undefined }
+}
+
+/** Of a block that has the words of the directive on each line. */
+const blockSettings = (
   statement: Statement,
   name: DirectiveName,
   row: Row,
   report: Diagnostics,
-  tolerance: Tolerance,
-): ReadonlyArray<Setting> => {
-  const { block, words } = statement
-  const { line, column } = statement.name
-  if (block === undefined) {
-    const first = row.content === undefined ? undefined : words[0]
-    if (row.content !== undefined && first === undefined && !row.content.optional) {
-      report.error(statement.name, `${quoteName(statement)} needs a file name`, `or a block <${name}> with its content`)
-      return []
-    }
-    const values = readWords(statement, row.content === undefined ? words : words.slice(1), row, report)
-    if (values === undefined) return []
-    const content = first === undefined ? undefined : ({ tag: "file", path: first } as const)
-    return [{ name, line, column, inBlock: false, inner: undefined, values, content }]
-  }
-  const base = { name, line, column: column - 1, inBlock: false, inner: undefined }
-  if (name === "connection") {
-    const lexed = lexLines(block.lines, block.firstLine)
-    for (const error of lexed.errors) report.error(error, error.message, error.hint)
-    return [
-      {
-        ...base,
-        values: [],
-        content: undefined,
-        inner: readSettings(lexed.statements, "connection", report, tolerance),
-      },
-    ]
-  }
-  if (row.content !== undefined) return [{ ...base, values: [], content: { tag: "inline", block } }]
-  return block.lines.flatMap((text, index) => {
-    const at = block.firstLine + index
-    const split = splitWords(text, at)
+): ReadonlyArray<Setting | undefined> => {
+  const { lines, firstLine } = statement.block!
+  const settings = lines.flatMap((text, index): ReadonlyArray<Setting | undefined> => {
+    const line = firstLine + index
+    const split = splitWords(text, line)
     if (Result.isFailure(split)) {
       report.error(split.failure, split.failure.message, split.failure.hint)
-      return []
+      return [undefined]
     }
     if (split.success.length === 0) return []
     const values = readWords(statement, split.success, row, report)
-    return values === undefined ? [] : [{ ...base, line: at, column: 1, inBlock: true, values, content: undefined }]
+    if (values === undefined) return [undefined]
+    return [{ name, line, column: 1, inBlock: true, inner: undefined, values, content: undefined }]
   })
+  if (settings.length > 0) return settings
+  const { line, column } = statement.name
+  report.error({ line, column: column - 1 }, `the block <${name}> holds nothing`, usageOf(statement, row))
+  return [undefined]
 }
 
 /** The typed values of words, or undefined after reporting what is wrong with them. */
@@ -191,19 +213,19 @@ const readWords = (
   report: Diagnostics,
 ): ReadonlyArray<unknown> | undefined => {
   const { required, optional, rest }: Parameters<ReadonlyArray<unknown>> = row.takes
-  const usage = () => `usage: ${syntaxOf(statement.name.text, row)}`
   if (words.length < required.length) {
-    report.error(statement.name, `${quoteName(statement)} is incomplete`, usage())
+    report.error(statement.name, `${quoteName(statement)} is incomplete`, usageOf(statement, row))
     return undefined
   }
   const values: Array<unknown> = []
-  for (const [index, word] of words.entries()) {
+  for (let index = 0; index < words.length; index++) {
+    const word = words[index]!
     const grammar = required[index] ?? optional[index - required.length] ?? rest
     if (grammar === undefined) {
       report.error(
         word,
         `unexpected ${quoteUnlessSecret(word, row)} after ${quoteName(statement)}`,
-        hintForWord(words, index) ?? usage(),
+        hintForWord(words, index) ?? usageOf(statement, row),
       )
       return undefined
     }
@@ -218,20 +240,24 @@ const readWords = (
   return values
 }
 
+const usageOf = ({ name }: Statement, row: Row): string => `usage: ${syntaxOf(name.text, row)}`
+
 const reportRepetitions = (settings: Settings, report: Diagnostics): void => {
   for (const name of settings.names()) {
     const { repeats, conflicts } = rowOf(name)
     const found = settings.all(name)
     const [first] = found
     if (first === undefined) continue
-    // `ca [inline]` and the block that it stands for are one.
-    const given = found.filter((setting) => !standsForBlock(setting))
-    for (const [index, setting] of repeats ? [] : given.entries()) {
-      const previous = given[index - 1]
-      if (previous === undefined) continue
+    let previous: Setting | undefined
+    for (const setting of repeats ? [] : found) {
       if (!report.takesNotes) break
-      const message = `"${name}" is given again and takes the place of line ${previous.line}`
-      if (isSame(previous, setting)) report.info(setting, message)
+      // `ca [inline]` and the block that it stands for are one.
+      if (standsForBlock(setting)) continue
+      const before = previous
+      previous = setting
+      if (before === undefined) continue
+      const message = `"${name}" is given again and takes the place of line ${before.line}`
+      if (isSame(before, setting)) report.info(setting, message)
       else report.warning(setting, message)
     }
     for (const conflict of conflicts ?? []) {
@@ -256,23 +282,6 @@ const isSame = (a: Setting, b: Setting): boolean =>
 const quoteUnlessSecret = (word: Word, row: Row): string => (row.secret ? "this word" : quote(word.text))
 
 const quoteName = ({ name }: Statement): string => quote(name.text)
-
-const unknownMessage = (name: string, words: number, isBlock: boolean): string => {
-  if (!isBlock && words === 0 && looksLikeKeyMaterial(name)) return "a line of a key or certificate outside of a block"
-  return isBlock ? `unknown block <${name}>` : `unknown directive ${quote(name)}`
-}
-
-/** Long runs of hex or base64 must not appear in a message. */
-const looksLikeKeyMaterial = (text: string): boolean => text.length >= 24 && /^[A-Za-z0-9+/=]+$/.test(text)
-
-const hintForUnknown = (name: string): string | undefined => {
-  if (/^(<{7}|={7}|>{7}|\|{7})/.test(name)) return "this is a merge conflict marker: resolve the conflict"
-  if (/^-----/.test(name)) return "keys and certificates belong into a block such as <ca>"
-  if (/[^\x20-\x7e]/.test(name)) return "it has characters that no directive has: was it copied from formatted text?"
-  if (isDirective(name.toLowerCase())) return `names are written in lower case: "${name.toLowerCase()}"`
-  const near = nearest(name, Object.keys(directives))
-  return near === undefined ? undefined : `did you mean "${near}"?`
-}
 
 /** A second directive on the same line is a lost line end. */
 const hintForWord = (words: ReadonlyArray<Word>, index: number): string | undefined => {

@@ -21,11 +21,13 @@ export const standsForBlock = ({ content }: Setting): boolean =>
 
 /** The settings of one file, of one `<connection>` block, or of one push, in order. */
 export class Settings {
-  readonly #byName = new Map<DirectiveName, Array<Setting>>()
-  readonly #mentioned = new Set<string>()
+  readonly #byName: Map<DirectiveName, Array<Setting>>
+  #faulty: Set<DirectiveName> | undefined
   readonly #outer: { readonly settings: Settings; readonly line: number } | undefined
 
-  constructor(outer?: { readonly settings: Settings; readonly line: number }) {
+  constructor(inner?: Settings, outer?: { readonly settings: Settings; readonly line: number }) {
+    this.#byName = inner === undefined ? new Map() : inner.#byName
+    this.#faulty = inner === undefined ? undefined : inner.#faulty
     this.#outer = outer
   }
 
@@ -35,13 +37,15 @@ export class Settings {
     else same.push(setting)
   }
 
-  mention(name: string): void {
-    this.#mentioned.add(name)
+  /** The directive stands there, but with a fault. */
+  addFaulty(name: DirectiveName): void {
+    this.#faulty ??= new Set()
+    this.#faulty.add(name)
   }
 
   /** Whether the directive stands there, be it faulty. What is missing is only complained about when it does not. */
   mentions(name: DirectiveName): boolean {
-    return this.#mentioned.has(name)
+    return this.#byName.has(name) || this.#faulty?.has(name) === true
   }
 
   has(name: DirectiveName): boolean {
@@ -55,13 +59,13 @@ export class Settings {
 
   /** Every occurrence in this place itself. */
   all<N extends DirectiveName>(name: N): ReadonlyArray<Setting<ValuesOf<N>>> {
-    return (this.#byName.get(name) ?? []) as ReadonlyArray<Setting> as ReadonlyArray<Setting<ValuesOf<N>>>
+    return (this.#byName.get(name) ?? none) as ReadonlyArray<Setting> as ReadonlyArray<Setting<ValuesOf<N>>>
   }
 
   /** The occurrence that holds. */
   last<N extends DirectiveName>(name: N): Setting<ValuesOf<N>> | undefined {
-    const own = this.all(name).at(-1)
-    if (own !== undefined || this.#outer === undefined) return own
+    const own = this.all(name)
+    if (own.length > 0 || this.#outer === undefined) return own[own.length - 1]
     const { settings, line } = this.#outer
     const above = settings.all(name)
     return above[countBefore(above, line) - 1]
@@ -86,25 +90,24 @@ export class Settings {
 
   /** Of several directives that set the same thing, the one that stands last. */
   lastOf<N extends DirectiveName>(...names: ReadonlyArray<N>): Setting<ValuesOf<N>> | undefined {
-    const given = names.map((name) => this.last(name)).filter((setting) => setting !== undefined)
-    return given.reduce<Setting<ValuesOf<N>> | undefined>(
-      (latest, setting) => (latest === undefined || setting.line > latest.line ? setting : latest),
-      undefined,
-    )
+    let latest: Setting<ValuesOf<N>> | undefined
+    for (const name of names) {
+      const setting = this.last(name)
+      if (setting !== undefined && (latest === undefined || setting.line > latest.line)) latest = setting
+    }
+    return latest
   }
 
   /** These settings as a block sees them that stands in `outer` at a line: what it does not say, those above it say. */
   within(outer: Settings, line: number): Settings {
-    const scope = new Settings({ settings: outer, line })
-    for (const setting of this.#each()) scope.add(setting)
-    return scope
+    return new Settings(this, { settings: outer, line })
   }
 
   /** These settings and `others`. */
   with(others: Settings): Settings {
     const both = new Settings()
     for (const setting of [...this.#each(), ...others.#each()]) both.add(setting)
-    for (const name of [...this.#mentioned, ...others.#mentioned]) both.mention(name)
+    for (const name of [...(this.#faulty ?? []), ...(others.#faulty ?? [])]) both.addFaulty(name)
     return both
   }
 
@@ -127,6 +130,8 @@ const countBefore = (settings: ReadonlyArray<Setting<unknown>>, line: number): n
   }
   return low
 }
+
+const none: ReadonlyArray<Setting> = []
 
 /** Of `every`: OpenVPN takes ten headers for a proxy. */
 const maximumOccurrences = 32

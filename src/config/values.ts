@@ -58,8 +58,9 @@ export const path = text("file")
 /** As the kernel takes it (`dev_valid_name`). */
 export const deviceName: Grammar<string> = matching(
   "device",
-  "a device name of at most 15 characters",
-  (name) => /^[^\s/:]{1,15}$/.test(name) && name !== "." && name !== "..",
+  "a device name of at most 15 bytes",
+  (name) =>
+    /^[^\s/:]{1,15}$/.test(name) && new TextEncoder().encode(name).length <= 15 && name !== "." && name !== "..",
 )
 
 /** A host name or an address. Not resolved here; only what can never be one is refused. */

@@ -1,13 +1,18 @@
 import { describe, expect, test } from "bun:test"
 import * as Result from "effect/Result"
-import { lex, quoteWord, splitWords } from "../../src/config/lexer.ts"
+import { lex, quoteWord, type Statement, splitWords } from "../../src/config/lexer.ts"
+
+const lexed = (text: string) => {
+  const statements: Array<Statement> = []
+  return { ...lex(text, (statement) => statements.push(statement)), statements }
+}
 
 const words = (line: string) => {
   const split = splitWords(line, 1)
   return Result.isSuccess(split) ? split.success.map((word) => word.text) : split.failure.message
 }
 const statements = (text: string) =>
-  lex(text).statements.map(({ name, words }) => [name.text, ...words.map((word) => word.text)].join(" "))
+  lexed(text).statements.map(({ name, words }) => [name.text, ...words.map((word) => word.text)].join(" "))
 
 describe("words of a line", () => {
   test("blanks and tabs separate, also around the words", () => {
@@ -54,7 +59,7 @@ describe("words of a line", () => {
 
 describe("statements", () => {
   test("positions count lines and columns from 1", () => {
-    const [first, second] = lex("dev tun\n  remote  host 1194\n").statements
+    const [first, second] = lexed("dev tun\n  remote  host 1194\n").statements
     expect(first!.name).toEqual({ text: "dev", line: 1, column: 1 })
     expect(second!.name).toEqual({ text: "remote", line: 2, column: 3 })
     expect(second!.words).toEqual([
@@ -72,7 +77,7 @@ describe("statements", () => {
   })
 
   test("a block keeps its lines as they are, and knows their numbers", () => {
-    const { statements, errors } = lex("client\n<ca>\r\n # kept\r\n\r\ntext\r\n  </ca>\r\nverb 3")
+    const { statements, errors } = lexed("client\n<ca>\r\n # kept\r\n\r\ntext\r\n  </ca>\r\nverb 3")
     expect(errors).toEqual([])
     expect(statements[1]).toMatchObject({
       name: { text: "ca", line: 2 },
@@ -82,21 +87,21 @@ describe("statements", () => {
   })
 
   test("a block that is not closed is reported where it opens", () => {
-    const { errors, incomplete } = lex("client\n  <ca>\nx\nverb 3\n")
+    const { errors, incomplete } = lexed("client\n  <ca>\nx\nverb 3\n")
     expect(errors).toMatchObject([{ line: 2, column: 3, message: "the block <ca> is not closed" }])
     expect(incomplete).toBe(true)
   })
 
   test("a closing tag without its opening one, and text after a closing tag", () => {
-    expect(lex("</ca>\n").errors).toMatchObject([{ line: 1, message: "</ca> closes a block that was not opened" }])
-    expect(lex("<ca>\nx\n</ca>client\n").errors).toMatchObject([
+    expect(lexed("</ca>\n").errors).toMatchObject([{ line: 1, message: "</ca> closes a block that was not opened" }])
+    expect(lexed("<ca>\nx\n</ca>client\n").errors).toMatchObject([
       { line: 3, column: 6, message: "unexpected text after </ca>" },
     ])
   })
 
   test("a line may have 255 characters, not 256; a comment any number", () => {
-    expect(lex(`setenv UV_X ${"x".repeat(243)}`).errors).toEqual([])
-    expect(lex(`setenv UV_X ${"x".repeat(244)}`).errors).toMatchObject([{ line: 1, column: 256 }])
-    expect(lex(`# ${"x".repeat(1000)}`).errors).toEqual([])
+    expect(lexed(`setenv UV_X ${"x".repeat(243)}`).errors).toEqual([])
+    expect(lexed(`setenv UV_X ${"x".repeat(244)}`).errors).toMatchObject([{ line: 1, column: 256 }])
+    expect(lexed(`# ${"x".repeat(1000)}`).errors).toEqual([])
   })
 })

@@ -264,6 +264,14 @@ describe("what is missing", () => {
     expect(errorsOf(`${base}remote-cert-tls server`)).toHaveLength(1)
   })
 
+  test("a block of fingerprints that holds none is no proof of anything", () => {
+    const base = "client\nremote a\nauth-user-pass\n"
+    expect(errorsOf(`${base}<peer-fingerprint>\n# none\n</peer-fingerprint>`)).toEqual([
+      "4:1: error: the block <peer-fingerprint> holds nothing (usage: peer-fingerprint fingerprint)",
+    ])
+    expect(errorsOf(minimal("<verify-hash>\n</verify-hash>"))).toHaveLength(1)
+  })
+
   test("a certificate needs its key and a key its certificate", () => {
     const base = `client\nremote a\n${ca}`
     expect(errorsOf(`${base}<cert>\n${certificate}</cert>`).join()).toContain('"cert" needs "key" as well')

@@ -1,7 +1,8 @@
 /** Damaged configuration files, and what must be true of each: used by a sample in `npm test` and by the long form beside this file. */
+import { Schema } from "effect"
 import * as Result from "effect/Result"
 import { directives } from "../../src/config/directives.ts"
-import { type Diagnostic, formatDiagnostic, parse, readsBack } from "../../src/config/index.ts"
+import { type Diagnostic, formatDiagnostic, Profile, parse, readsBack } from "../../src/config/index.ts"
 import { certificate, files, minimal, privateKey, staticKey } from "../config/fixtures.ts"
 import { generateFile, type Random } from "../config/generate.ts"
 
@@ -14,7 +15,7 @@ export const damagedFile = (random: Random): string => {
 }
 
 /**
- * A profile that prints and parses back, or errors at places that exist; never anything else. Throws what is wrong with the parser;
+ * A profile without contradiction that prints and parses back, or errors at places that exist; never anything else. Throws what is wrong with the parser;
  * says whether the file is valid.
  */
 export const checkFile = (text: string, roundTrip: boolean): boolean => {
@@ -28,10 +29,12 @@ export const checkFile = (text: string, roundTrip: boolean): boolean => {
       throw new Error(`failed without an error:\n${text}`)
     return false
   }
+  if (!isProfile(result.success.profile)) throw new Error(`contradicts itself:\n${text}`)
   if (roundTrip && !readsBack(result.success.profile)) throw new Error(`does not read back:\n${text}`)
   return true
 }
 
+const isProfile = Schema.is(Profile)
 const sha256 = new Array(32).fill("cd").join(":")
 const seeds = [
   minimal(

@@ -24,7 +24,14 @@ const farEnd = Effect.acquireRelease(
 
 const openLink = Effect.fnUntraced(function* (port: number) {
   const plane = yield* DataPlane
-  const link = yield* plane.open({ transport: "udp", address: "127.0.0.1", family: "ipv4", port, local: undefined })
+  const link = yield* plane.open({
+    transport: "udp",
+    address: "127.0.0.1",
+    family: "ipv4",
+    port,
+    local: undefined,
+    socket: { sendBuffer: undefined, receiveBuffer: undefined, mark: undefined, bindDevice: undefined },
+  })
   expect((yield* Queue.take(link.events)).type).toBe("transportOpen")
   return link
 })
