@@ -16,6 +16,7 @@ export {
   type Route,
   routeName,
   searchDomains,
+  serversOf,
   type TunnelNames,
   tunnelNames,
   type Upstream,

@@ -42,16 +42,24 @@ export const routeName = (name: string, pod: PodNames, tunnel: TunnelNames | und
   const wanted = canonical(name)
   if (pod.bootstrap.has(wanted.replace(randomPrefix, ""))) return { type: "pod", servers: pod.resolvers }
   const inPod = longest(wanted, pod.domains)
-  const best = (tunnel ?? [])
-    .map(({ servers, domains }) => ({ servers, length: domains.length === 0 ? 0 : longest(wanted, domains) }))
-    .filter(({ length }) => length !== undefined)
-    // Stable: of equal ones the server's first comes first.
-    .sort((a, b) => b.length! - a.length!)[0]
+  const best = bestOf(wanted, tunnel ?? [])
   // A domain that both claim is the tunnel's: the safer side.
-  if (inPod !== undefined && (best === undefined || inPod > best.length!))
-    return { type: "pod", servers: pod.resolvers }
-  if (best !== undefined) return { type: "tunnel", servers: best.servers }
+  if (inPod !== undefined && inPod > best.length) return { type: "pod", servers: pod.resolvers }
+  if (best.servers.length > 0) return { type: "tunnel", servers: best.servers }
   return { type: "refused", reason: tunnel === undefined ? "tunnelDown" : "noServer" }
+}
+
+/** Who is asked through the tunnel for the names of a domain, in order; "" for all names. */
+export const serversOf = (domain: string, tunnel: TunnelNames): ReadonlyArray<Upstream> =>
+  bestOf(canonical(domain), tunnel).servers
+
+/** Several for one domain stand in for each other, in the order of their numbers. `length`: of the domain, -1 when there is none. */
+const bestOf = (wanted: string, tunnel: TunnelNames) => {
+  const fitting = tunnel
+    .map(({ servers, domains }) => ({ servers, length: domains.length === 0 ? 0 : (longest(wanted, domains) ?? -1) }))
+    .filter(({ length }) => length >= 0)
+  const length = Math.max(-1, ...fitting.map((one) => one.length))
+  return { length, servers: fitting.filter((one) => one.length === length).flatMap(({ servers }) => servers) }
 }
 
 /** What `remote-random-hostname` puts before a server's name. */

@@ -1,11 +1,12 @@
 /** Whether the servers of the tunnel's names answer. What they say does not matter, only that they say something. */
 import { Effect, Result } from "effect"
-import { parseQuery, type TunnelNames } from "../../network/index.ts"
+import { parseQuery, serversOf, type TunnelNames } from "../../network/index.ts"
 import type { Ask } from "./upstream.ts"
 
-/** Undefined: for each set of domains somebody answers; else who is silent. */
+/** Undefined: for each set of domains somebody answers, one server or another that stands in for it; else who is silent. */
 export const silentServers = Effect.fnUntraced(function* (names: TunnelNames, ask: Ask) {
-  for (const { domains, servers } of names) {
+  for (const { domains } of names) {
+    const servers = serversOf(domains[0] ?? "", names)
     const bytes = question(domains[0] ?? "")
     const query = parseQuery(bytes)
     if (query === undefined) continue

@@ -26,7 +26,10 @@ export class Forwarder {
   readonly #ask: Ask
   readonly #cache = new Cache()
   #tunnel: TunnelNames | undefined
-  #asking = 0
+  /** Questions under way. Those that nobody behind the tunnel answers leave room for those of the cluster. */
+  readonly #asking = { pod: 0, tunnel: 0 }
+  /** Servers that did not answer, and until when (ms) others are asked first. */
+  readonly #silentUntil = new WeakMap<Upstream, number>()
 
   constructor(pod: PodNames, ask: Ask) {
     this.pod = pod
@@ -51,11 +54,11 @@ export class Forwarder {
       const fit = (answer: Uint8Array) => (tcp ? answer : fitting(answer, query))
       const known = this.#cache.get(query, yield* Clock.currentTimeMillis)
       if (known !== undefined) return fit(withId(known, query.id))
-      if (this.#asking >= mostAtOnce) return failure(bytes, query, "SERVFAIL")
-      this.#asking++
+      if (this.#asking[route.type] >= mostAtOnce) return failure(bytes, query, "SERVFAIL")
+      this.#asking[route.type]++
       const tunnel = this.#tunnel
       const answer = yield* this.#askInTurn(bytes, query, route.servers, tcp).pipe(
-        Effect.ensuring(Effect.sync(() => this.#asking--)),
+        Effect.ensuring(Effect.sync(() => this.#asking[route.type]--)),
       )
       if (answer === undefined) return failure(bytes, query, "SERVFAIL")
       // An answer that comes after its tunnel has gone is still an answer, but nothing to remember.
@@ -64,7 +67,7 @@ export class Forwarder {
     })
   }
 
-  /** The first server that has something to say; twice round, because datagrams get lost. */
+  /** The first server that has something to say, in order, silent ones last; twice round, because datagrams get lost. */
   #askInTurn(
     bytes: Uint8Array,
     query: Query,
@@ -73,13 +76,20 @@ export class Forwarder {
   ): Effect.Effect<Uint8Array | undefined> {
     return Effect.gen({ self: this }, function* () {
       let last: Uint8Array | undefined
-      for (const server of [...servers, ...servers].slice(0, mostTries)) {
+      const began = yield* Clock.currentTimeMillis
+      const isSilent = (server: Upstream) => (this.#silentUntil.get(server) ?? 0) > began
+      const ordered = [...servers.filter((server) => !isSilent(server)), ...servers.filter(isSilent)]
+      for (const server of [...ordered, ...ordered].slice(0, Math.max(mostTries, ordered.length))) {
         const asked = yield* Effect.result(
           this.#ask(server.validated ? askingForValidation(bytes) : bytes, query, server, tcp).pipe(
             Effect.timeoutOption(patience),
           ),
         )
-        if (Result.isFailure(asked) || asked.success._tag === "None") continue
+        if (Result.isFailure(asked) || asked.success._tag === "None") {
+          this.#silentUntil.set(server, (yield* Clock.currentTimeMillis) + silence)
+          continue
+        }
+        this.#silentUntil.delete(server)
         const answer = asked.success.value
         if (server.validated && !isTruncated(answer) && !isValidated(answer)) continue
         last = answer
@@ -93,6 +103,8 @@ export class Forwarder {
 /** SERVFAIL and REFUSED: another server may know more. */
 const giveUpOn: ReadonlySet<number> = new Set([2, 5])
 const patience = "2 seconds"
+/** ms */
+const silence = 10_000
 const mostTries = 4
 /** More than a pod asks at once, and a bound for what a flood may cost. */
 const mostAtOnce = 500

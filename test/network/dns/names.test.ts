@@ -70,6 +70,19 @@ describe("who is asked", () => {
   })
 })
 
+test("servers for the same domains stand in for each other, in the order of their numbers", () => {
+  const corp = { resolveDomains: ["corp.example"] }
+  const servers = [
+    server(1, "10.8.0.1"),
+    server(2, "10.8.0.2", corp),
+    server(3, "10.8.0.3"),
+    server(4, "10.8.0.4", corp),
+  ]
+  const names = tunnelNames(options({ dns: { servers, searchDomains: [] } }), [])
+  expect(asked("example.com", names)).toBe("10.8.0.1 10.8.0.3")
+  expect(asked("db.corp.example", names)).toBe("10.8.0.2 10.8.0.4")
+})
+
 describe("what file and push name", () => {
   test("dhcp-option DNS and DNS6", () => {
     const dhcpOptions = [

@@ -4,7 +4,8 @@ import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { podNames, type TunnelNames, type Upstream } from "../../../src/network/index.ts"
 import { Forwarder } from "../../../src/tunnel/dns/forwarder.ts"
-import { type Ask, NoAnswer } from "../../../src/tunnel/dns/upstream.ts"
+import { NoAnswer } from "../../../src/tunnel/dns/question.ts"
+import type { Ask } from "../../../src/tunnel/dns/upstream.ts"
 import { it } from "../../support/effect.ts"
 
 const upstream = (address: string, validated = false): Upstream => ({
@@ -100,6 +101,34 @@ it.effect("servers in turn: one that refuses, one that fails, one that is silent
     yield* TestClock.adjust("2 seconds")
     expect(said(yield* Fiber.join(answer))).toBe("192.0.2.4")
     expect(asked).toEqual(["10.8.0.1", "10.8.0.2", "10.8.0.3", "10.8.0.4"])
+  }),
+)
+
+it.effect("a server that was silent is asked last for ten seconds, and then in its turn again", () =>
+  Effect.gen(function* () {
+    const { asked, forwarder } = world({ "10.8.0.2": 3, "10.8.0.3": 3 })
+    forwarder.tunnel = through(...["10.8.0.1", "10.8.0.2", "10.8.0.3"].map((address) => upstream(address)))
+    const handle = (name: string) => Effect.forkChild(forwarder.handle(query(name), false), { startImmediately: true })
+    const first = yield* handle("a.example")
+    yield* TestClock.adjust("2 seconds")
+    yield* Fiber.join(first)
+    expect(asked.splice(0)).toEqual(["10.8.0.1", "10.8.0.2"])
+    yield* Fiber.join(yield* handle("b.example"))
+    expect(asked.splice(0)).toEqual(["10.8.0.2"])
+    yield* TestClock.adjust("10 seconds")
+    yield* handle("c.example")
+    expect(asked).toEqual(["10.8.0.1"])
+  }),
+)
+
+it.effect("questions that the tunnel's servers leave open are bounded, and leave room for the cluster's", () =>
+  Effect.gen(function* () {
+    const { forwarder } = world({ "10.96.0.10": "10.244.0.9" })
+    forwarder.tunnel = through(upstream("10.8.0.1"))
+    for (let i = 0; i < 500; i++) yield* Effect.forkChild(forwarder.handle(query(`n${i}.example`), false))
+    yield* Effect.yieldNow
+    expect(said(yield* forwarder.handle(query("one.more.example"), false))).toBe("SERVFAIL")
+    expect(said(yield* forwarder.handle(query("web.cluster.local"), false))).toBe("10.244.0.9")
   }),
 )
 
