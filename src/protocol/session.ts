@@ -200,9 +200,14 @@ export class Session {
 
   #newKeyState(now: Instant, keyId: number): KeyState {
     const hardReset = this.#options.wrapping._tag === "TlsCryptV2" ? Opcode.HardResetClientV3 : Opcode.HardResetClientV2
+    const options = keyStateOptions(this.#options, this.#channel.wrapOverhead(keyId))
     return new KeyState(now, keyId === 0 ? hardReset : Opcode.SoftResetV1, {
-      ...keyStateOptions(this.#options, this.#channel.wrapOverhead(keyId)),
+      ...options,
       keyId,
+      introduce: () => {
+        if (keyId === 0) this.#outputs.push({ type: "introducing" })
+        return options.introduce()
+      },
       // Some servers without wrapping do not understand more at first (SoftEther).
       ackLimit: () => (this.#options.wrapping._tag === "Plain" && this.#data === undefined ? 4 : 8),
       transmit: (packet) => this.#outputs.push({ type: "transmit", packet: this.#channel.seal(packet) }),

@@ -1,43 +1,75 @@
-/** One attempt at one address: it is established, then it serves, as one scope. */
+/** Attempts of the retry policy, with what people are told of them. */
 import { Effect } from "effect"
-import type { Profile, Remote } from "../config/index.ts"
+import type { Profile } from "../config/index.ts"
 import { KillSwitch } from "../network/index.ts"
 import { failed } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
-import { establish } from "./establish.ts"
 import { firstHop } from "./proxy.ts"
-import type { Address } from "./resolve.ts"
+import { describe, makeRace } from "./race.ts"
+import type { Candidate, Candidates } from "./retry.ts"
 import { serve } from "./serve.ts"
 import { StatusRef } from "./status.ts"
 
-/** Connects, carries traffic, and fails with the reason when it ends. Interrupting it says good-bye to the server. */
-export const connection = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
+/** Attempts to connect when there is no connection. What they establish lives as long as the scope. */
+export const makeAttempt = Effect.fnUntraced(function* (profile: Profile) {
   const status = yield* StatusRef
-  const { attempts } = yield* status.get
-  const described = describe(remote, address)
-  yield* status.update({
-    phase: "connecting",
-    attempts: attempts + 1,
-    remote: firstHop(remote).host === address.address ? described : `${described} (${firstHop(remote).host})`,
-    deadAfter: undefined,
-  })
-  yield* status.event("connecting", `connecting to ${described}`, {
-    facts: { remote: described, attempt: attempts + 1 },
-  })
-  return yield* Effect.scoped(Effect.flatMap(establish(profile, remote, address), serve)).pipe(
-    Effect.catch((failure) => Effect.flatMap(suspectOthers(failure), Effect.fail)),
-    Effect.tapError((failed) =>
-      status.update({ phase: "waiting", lastError: failed.message }).pipe(
-        Effect.andThen(
-          status.event(failed.reason.tag === "AuthFailed" ? "auth_failed" : "disconnected", failed.message, {
-            level: "Warn",
-            facts: { reason: failed.reason.tag, established: failed.established },
-          }),
-        ),
+  const race = makeRace(profile, {
+    onWon: (winner) =>
+      Effect.andThen(
+        status.update({ remote: describeFully(winner) }),
+        status.event("race_won", `${describe(winner)} answered first`, { facts: { remote: describe(winner) } }),
       ),
-    ),
-  )
+  })
+  return Effect.fnUntraced(function* (candidates: Candidates) {
+    const { attempts } = yield* status.get
+    const described = candidates.map(describe).join(", ")
+    yield* status.update({
+      phase: "connecting",
+      attempts: attempts + 1,
+      remote: candidates.map(describeFully).join(", "),
+      deadAfter: undefined,
+    })
+    yield* status.event("connecting", `connecting to ${described}`, {
+      facts: { remote: described, attempt: attempts + 1 },
+    })
+    return yield* race(candidates).pipe(
+      Effect.catch((failure) => Effect.flatMap(suspectOthers(failure), Effect.fail)),
+      Effect.tapError(tellEnded),
+    )
+  })
 })
+
+/** Attempts beside a connection that is up: nothing is told before it is known what comes of them. */
+export const makeAttemptBeside = (profile: Profile, onIntroducing: (milliseconds: number) => void) => {
+  const race = makeRace(profile, { onIntroducing })
+  return (candidates: Candidates) =>
+    race(candidates).pipe(Effect.catch((failure) => Effect.flatMap(suspectOthers(failure), Effect.fail)))
+}
+
+/** An attempt failed, or a connection that was up. */
+export const tellEnded = Effect.fnUntraced(function* (failure: AttemptFailed) {
+  const status = yield* StatusRef
+  yield* status.update({ phase: "waiting", lastError: failure.message })
+  yield* status.event(failure.reason.tag === "AuthFailed" ? "auth_failed" : "disconnected", failure.message, {
+    level: "Warn",
+    facts: { reason: failure.reason.tag, established: failure.established },
+  })
+})
+
+export const connection = (profile: Profile, remote: Candidate["remote"], address: Candidate["address"]) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const attempt = yield* makeAttempt(profile)
+      const established = yield* attempt([{ remote, address }])
+      return yield* serve(established).pipe(Effect.tapError(tellEnded))
+    }),
+  )
+
+/** With the name that the address was found by. */
+export const describeFully = (candidate: Candidate): string => {
+  const { host } = firstHop(candidate.remote)
+  return host === candidate.address.address ? describe(candidate) : `${describe(candidate)} (${host})`
+}
 
 /** Nothing came back: when somebody else filters what leaves, that is worth a look. */
 const suspectOthers = Effect.fnUntraced(function* (failure: AttemptFailed) {
@@ -48,10 +80,3 @@ const suspectOthers = Effect.fnUntraced(function* (failure: AttemptFailed) {
   const message = `${failure.reason.message}; other firewall tables filter what leaves here (${others.join(", ")}): see with 'nft list ruleset' that they let the server through`
   return failed({ ...failure.reason, message })
 })
-
-const describe = (remote: Remote, { address, family }: Address): string => {
-  const first = `${family === "ipv6" ? `[${address}]` : address}:${firstHop(remote).port}`
-  return remote.proxy === undefined
-    ? `${remote.transport}://${first}`
-    : `${remote.transport}://${remote.host}:${remote.port} through the proxy ${first}`
-}

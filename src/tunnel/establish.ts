@@ -1,5 +1,5 @@
 /**
- * The first part of an attempt: a way to the server, a session over it, the server's configuration and the first data key.
+ * The first part of a connection: a way to the server, a session over it, the server's configuration and the first data key.
  * Changes nothing of the host but the way to the server itself, so it can happen beside a connection that is up.
  */
 import { Effect, Queue, type Scope } from "effect"
@@ -13,11 +13,12 @@ import { type Driver, drive, type Fact, failed } from "./driver.ts"
 import { networkRefused } from "./network.ts"
 import { firstHop, throughProxy } from "./proxy.ts"
 import type { Address } from "./resolve.ts"
+import type { Candidate } from "./retry.ts"
 import { openSession } from "./session.ts"
 import { StatusRef } from "./status.ts"
 
-/** Everything is in place to carry packets; the scope that made it holds it. */
-export interface Established {
+/** A session has begun over a link of its own; the scope that made it holds both. */
+export interface Opened {
   readonly profile: Profile
   readonly remote: Remote
   readonly address: Address
@@ -25,13 +26,24 @@ export interface Established {
   readonly hop: NextHop | undefined
   readonly link: Link
   readonly driver: Driver
+}
+
+/** Everything is in place to carry packets. */
+export interface Established extends Opened {
   /** Undefined: the server pushed nothing. */
   readonly pushed: Pushed | undefined
   readonly first: Extract<Output, { readonly type: "installKey" }>
 }
 
-/** Fails with the reason when it does not come to that; closing the scope says good-bye to the server. */
-export const establish = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
+/**
+ * Opens the link and sends the first packet. `onIntroducing` gets the milliseconds since then when the server is about to learn who
+ * we are. Closing the scope says good-bye to the server.
+ */
+export const open = Effect.fnUntraced(function* (
+  profile: Profile,
+  { remote, address }: Candidate,
+  onIntroducing: (milliseconds: number) => void = () => {},
+) {
   const plane = yield* DataPlane
   const device = yield* TunDevice
   const network = yield* Network
@@ -40,6 +52,8 @@ export const establish = Effect.fnUntraced(function* (profile: Profile, remote: 
   yield* killSwitch
     .server({ transport: remote.transport, address: address.address, port: firstHop(remote).port })
     .pipe(Effect.mapError(networkRefused))
+  // The worker has closed the socket before its way is closed, so that the last packets get through.
+  yield* Effect.addFinalizer(() => plane.flush)
   const began = plane.now()
   const { port } = firstHop(remote)
   const endpoint = { transport: remote.transport, ...address, port, local: remote.local, socket: profile.socket }
@@ -49,12 +63,18 @@ export const establish = Effect.fnUntraced(function* (profile: Profile, remote: 
   // One limit for everything until the server's first answer.
   const connectTimeout = Math.max(1, Math.ceil(remote.connectTimeout - (plane.now() - began) / 1000))
   const session = yield* openSession(profile, { ...remote, connectTimeout }, address)
-  const driver = yield* drive(session, link, profile, plane.now)
+  const started = plane.now()
+  const driver = yield* drive(session, link, profile, plane.now, () => onIntroducing(plane.now() - started))
   yield* sayGoodbye(driver, link)
   driver.step((at) => session.start(at))
+  const opened: Opened = { profile, remote, address, hop, link, driver }
+  return opened
+})
 
-  const { pushed, first } = yield* Effect.raceFirst(firstKey(driver), driver.ended)
-  const established: Established = { profile, remote, address, hop, link, driver, pushed, first }
+/** Waits for the server's configuration and the first key. */
+export const complete = Effect.fnUntraced(function* (opened: Opened) {
+  const { pushed, first } = yield* Effect.raceFirst(firstKey(opened.driver), opened.driver.ended)
+  const established: Established = { ...opened, pushed, first }
   return established
 })
 

@@ -1,5 +1,5 @@
 /**
- * The second part of an attempt: the host becomes what the server wants, and the policies run that live as long as the
+ * The second part of a connection: the host becomes what the server wants, and the policies run that live as long as the
  * connection does.
  */
 import { Clock, Effect, Queue } from "effect"

@@ -19,7 +19,12 @@ describe("a handshake over a good network", () => {
         expect(pair.agree(0)).toBe(true)
         const [install] = pair.client.of("installKey")
         expect(install!.tls).toMatchObject({ version: `TLSv${tlsVersion}`, derivation })
-        expect(pair.client.outputs.map((output) => output.type)).toEqual(["pushed", "installKey", "useKey"])
+        expect(pair.client.outputs.map((output) => output.type)).toEqual([
+          "introducing",
+          "pushed",
+          "installKey",
+          "useKey",
+        ])
         expect(pair.now).toBeLessThan(200)
         expect(pair.client.session.drops).toEqual({})
       })
@@ -161,3 +166,20 @@ interface Sent extends ControlPacket {
   readonly client: boolean
   readonly size: number
 }
+
+test("what tells the server who we are is announced once, before it is sent", () => {
+  const pair = new Pair({ wrapping: tlsCrypt })
+  const sent: Array<boolean> = []
+  const { receive } = pair.server
+  // The client's last flight of TLS, with its part of the key exchange, is what follows the announcement.
+  pair.server.receive = (now, packet) => {
+    sent.push(pair.client.of("introducing").length > 0)
+    receive.call(pair.server, now, packet)
+  }
+  pair.connect()
+  expect(sent[0]).toBe(false)
+  expect(sent.at(-1)).toBe(true)
+  pair.client.session.renegotiate(pair.now)
+  pair.network.pass(10_000)
+  expect(pair.client.of("introducing")).toHaveLength(1)
+})

@@ -31,7 +31,7 @@ describe("a renegotiation", () => {
         expect(pair.network.run(renewed(pair, 1), 900_000)).toBe(true)
         expect(pair.agree(1)).toBe(true)
         expect(pair.client.keys.get(1)).not.toEqual({ ...first!, keyId: 1 })
-        expect(pair.client.of("installKey")[1]!.tls.derivation).toBe(derivation)
+        expect(pair.client.of("installKey")[1]!.tls?.derivation).toBe(derivation)
       })
     })
 

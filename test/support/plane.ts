@@ -85,6 +85,7 @@ export class MemoryPlane {
           this.linkCounters.lastSend = now()
         },
         occExit: () => this.commands.push("occExit"),
+        occ: () => this.commands.push("occ"),
         carry: () => this.commands.push(`carry ${generation}`),
         drain: (addresses) => this.commands.push(`drain ${generation} ${addresses.join(" ")}`),
         counter: (name) => this.linkCounters[name] ?? 0,
