@@ -53,12 +53,28 @@ export const loadProfile = (file: string): Effect.Effect<Loaded, InvalidConfigur
       Result.mapBoth(
         parse(new TextDecoder().decode(text.success), { file, read, inspection: { material, now: Date.now() / 1000 } }),
         {
-          onSuccess: (parsed) => ({ ...parsed, files }),
+          onSuccess: (parsed) => ({ ...parsed, profile: located(parsed.profile, dirname(file)), files }),
           onFailure: (diagnostics) => new InvalidConfiguration({ file, diagnostics }),
         },
       ),
     )
   })
+
+/** What is read later has to be found from wherever the program runs. */
+const located = (profile: Profile, directory: string): Profile => {
+  if (profile.mode !== "tls") return profile
+  const { trust, credentials } = profile
+  const revoked = trust.revoked?._tag === "Directory" ? at(trust.revoked, directory) : trust.revoked
+  const located = { ...profile, trust: { ...trust, revoked } }
+  return located.pull && credentials?._tag === "File"
+    ? { ...located, credentials: at(credentials, directory) }
+    : located
+}
+
+const at = <A extends { readonly path: string }>(place: A, directory: string): A => ({
+  ...place,
+  path: resolve(directory, place.path),
+})
 
 const material: KeyMaterial = {
   certificates: (pem) => orSaid(() => describeCertificates(pem)),

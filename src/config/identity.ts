@@ -4,7 +4,7 @@ import type { Contents } from "./content.ts"
 import { Diagnostics } from "./diagnostic.ts"
 import { whereToPutIt } from "./inspection.ts"
 import type { Credentials, Identity, StaticChallenge } from "./profile.ts"
-import type { Settings } from "./settings.ts"
+import { type Settings, standsForBlock } from "./settings.ts"
 
 export const identityOf = (settings: Settings, contents: Contents, report: Diagnostics): Identity | undefined => {
   const cert = settings.last("cert")
@@ -43,6 +43,8 @@ export const credentialsOf = (settings: Settings, contents: Contents, report: Di
   const given = contents.login(setting, settings)
   if (given === undefined) return undefined
   const { username, password } = given
+  if (settings.has("auth-nocache") && setting.content.tag === "file" && !standsForBlock(setting))
+    return { _tag: "File", path: contents.pathOf(setting.content.path.text), challenge }
   if (password !== undefined) return { _tag: "Given", username, password, challenge }
   report.info(setting, "the password is not given along with the user name: it is needed at start")
   return { _tag: "Ask", username, challenge }

@@ -144,6 +144,7 @@ const proofs = (profile: TlsProfile, shown: boolean): ReadonlyArray<string> => {
     ...(credentials?._tag === "Ask" && credentials.username !== undefined
       ? secretBlock("auth-user-pass", [credentials.username], shown)
       : []),
+    ...(credentials?._tag === "File" ? [...fileLine("auth-user-pass", credentials.path), ...line("auth-nocache")] : []),
     ...(credentials?._tag === "Given"
       ? secretBlock("auth-user-pass", [credentials.username, Redacted.value(credentials.password)], shown)
       : []),

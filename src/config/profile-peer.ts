@@ -54,6 +54,8 @@ export type StaticChallenge = typeof StaticChallenge.Type
 export const Credentials = Schema.TaggedUnion({
   /** In the file, or in the file that `auth-user-pass FILE` names. */
   Given: { username: Schema.String, password: SecretString, challenge: optional(StaticChallenge) },
+  /** `auth-nocache`: the file that `auth-user-pass FILE` names is read at each login, and nothing of it is kept. */
+  File: { path: Schema.String, challenge: optional(StaticChallenge) },
   /** Asked for when needed: both, or the password of this user. */
   Ask: { username: optional(Schema.String), challenge: optional(StaticChallenge) },
 })

@@ -146,7 +146,7 @@ export class Configuration {
 
   /** Answers the server's question as soon as a code is there: a person may have to fetch it first. */
   #answer(now: Instant): void {
-    const code = this.#isAsked ? this.#options.login.code : undefined
+    const code = this.#isAsked ? this.#options.login.answer() : undefined
     if (code === undefined) return
     this.#isAsked = false
     this.#calls.send(now, encodeClientMessage({ type: "challengeResponse", text: code }))

@@ -232,6 +232,8 @@ export class KeyState {
       return
     }
     tls.write(message.success)
+    // It has the password in it.
+    message.success.fill(0)
     this.#phase = { tag: "exchange", tls, facts, source }
   }
 

@@ -6,7 +6,7 @@
  *     any ──AUTH_FAILED,CRV1 and a code at hand──▶ answer ──sent──▶ the user's own
  *
  * The user's own credentials are asked for at the moment they are sent: a rotated Secret is seen at the next handshake, and
- * nothing but a token is kept (OpenVPN keeps it with `auth-nocache` too).
+ * nothing but a token is kept (OpenVPN keeps it with `auth-nocache` too), and the last one-time code, to know another one.
  */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -43,6 +43,8 @@ export class Login {
   /** The server did not take it: it is not offered again, lest one wrong code is repeated for ever. */
   #refusedCode: string | undefined
   #sentCode: string | undefined
+  /** The server has asked for a code. */
+  #isAsked = false
 
   constructor(options: LoginOptions) {
     this.#options = options
@@ -53,9 +55,10 @@ export class Login {
     const ready = this.#ready()
     if (Result.isFailure(ready)) return Result.fail(ready.failure)
     if (ready.success === undefined) return Result.succeed(undefined)
-    const { kind, credentials } = ready.success
+    const { kind, credentials, code } = ready.success
     this.#sent = kind
     if (kind === "answer") this.#answer = undefined
+    if (code !== undefined) this.#sentCode = Redacted.value(code)
     return Result.succeed(credentials)
   }
 
@@ -65,9 +68,24 @@ export class Login {
     return Result.isFailure(ready) ? ready.failure : undefined
   }
 
-  /** The code for a question asked in mid-login (CR_TEXT); undefined when there is none. */
+  /** The one-time code of now; undefined when there is none. */
   get code(): Secret | undefined {
     return Result.getOrElse(this.#options.read(), () => undefined)?.code
+  }
+
+  /** The answer to a question that the server asked in mid-login (CR_TEXT), if there is one. */
+  answer(): Secret | undefined {
+    this.#isAsked = true
+    const { code } = this
+    if (code !== undefined) this.#sentCode = Redacted.value(code)
+    return code
+  }
+
+  /** After a refusal: there is a code that the server, which wants one, has not seen. */
+  get hasOtherCode(): boolean {
+    if (!this.#isAsked && this.#options.staticChallenge === undefined) return false
+    const { code } = this
+    return code !== undefined && Redacted.value(code) !== this.#sentCode
   }
 
   /** The server let us in. */
@@ -102,6 +120,7 @@ export class Login {
   }
 
   #take({ username, state }: NonNullable<AuthFailure["challenge"]>): boolean {
+    this.#isAsked = true
     const code = this.code
     if (code === undefined || Redacted.value(code) === this.#refusedCode) return false
     this.#sentCode = Redacted.value(code)
@@ -121,7 +140,12 @@ export class Login {
     if (own.success === undefined) return Result.succeed(undefined)
     const { username } = own.success
     if (token !== undefined) return Result.succeed(withToken(username, token.token))
-    return Result.map(this.#withCode(own.success), (password) => ({ kind: "own", credentials: { username, password } }))
+    const code = this.#options.staticChallenge === undefined ? undefined : own.success.code
+    return Result.map(this.#withCode(own.success), (password) => ({
+      kind: "own",
+      credentials: { username, password },
+      code,
+    }))
   }
 
   #withCode({ password, code }: UserCredentials): Result.Result<Secret, string> {
@@ -137,6 +161,8 @@ export class Login {
 interface Ready {
   readonly kind: "token" | "answer" | "own"
   readonly credentials: SentCredentials
+  /** Sent along with the password. */
+  readonly code?: Secret | undefined
 }
 
 const withToken = (username: string, password: Secret): Ready => ({

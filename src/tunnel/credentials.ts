@@ -17,10 +17,10 @@ export interface CredentialPlaces {
   readonly directory: string
 }
 
-/** Every file that is looked for. */
+/** Every file whose change means another login. Not the one-time code: it changes all the time, and is read when it is wanted. */
 export const credentialFiles = (places: CredentialPlaces): ReadonlyArray<string> => [
   ...(places.file === undefined ? [] : [places.file]),
-  ...["username", "password", "otp", "key-passphrase", "proxy-username", "proxy-password"].map((name) =>
+  ...["username", "password", "key-passphrase", "proxy-username", "proxy-password"].map((name) =>
     join(places.directory, name),
   ),
 ]
@@ -86,23 +86,27 @@ const readUserPassword = (
   profile: Profile,
   places: CredentialPlaces,
 ): Result.Result<UserPassword | undefined, string> => {
-  if (places.file !== undefined) return fromTwoLines(places.file)
+  if (places.file !== undefined) return fromFile(places.file, places.directory)
   const credentials = profile.mode === "tls" ? profile.credentials : undefined
   switch (credentials?._tag) {
     case undefined:
       return Result.succeed(undefined)
     case "Given":
       return Result.succeed({ username: credentials.username, password: credentials.password })
+    case "File":
+      return fromFile(credentials.path, places.directory)
     case "Ask":
       return fromDirectory(places.directory, credentials.username)
   }
 }
 
-const fromTwoLines = (file: string): Result.Result<UserPassword, string> =>
+/** User name and password on two lines; the password may be in the directory instead. */
+const fromFile = (file: string, directory: string): Result.Result<UserPassword, string> =>
   Result.flatMap(readText(file), (text) => {
-    const [username, password] = text.split(/\r?\n/)
-    return username === undefined || username === "" || password === undefined
-      ? Result.fail(`${file} must hold the user name in its first line and the password in its second`)
+    const [username = "", password = ""] = text.split(/\r?\n/)
+    if (username === "") return Result.fail(`${file} must hold the user name in its first line`)
+    return password === ""
+      ? fromDirectory(directory, username)
       : Result.succeed({ username, password: Redacted.make(password) })
   })
 

@@ -76,6 +76,13 @@ describe("parse, print, parse gives the same profile", () => {
     expect(text.match(/<connection>/g)).toHaveLength(3)
   })
 
+  test("with auth-nocache, which leaves the login in its file", () => {
+    const original = profile("auth-user-pass login\nauth-nocache")
+    const text = print(original, { secrets: true })
+    expect(text).not.toContain("al ice")
+    expectSameProfile(profileOf(text, read), original)
+  })
+
   test("without pull, and without any proof of who we are", () => {
     const text = minimal().replace("client", "tls-client\nsetenv CLIENT_CERT 0").replace("auth-user-pass\n", "")
     const original = profileOf(text)

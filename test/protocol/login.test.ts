@@ -172,6 +172,50 @@ describe("a question in mid-login", () => {
   })
 })
 
+describe("after a refusal another code is", () => {
+  const refused = (login: Login, push: ReadonlyArray<string> = ["AUTH_FAILED"]) =>
+    new Pair({ client: { login }, server: { push } }).end()
+
+  test("one that a static challenge has not sent yet", () => {
+    const own: { code?: string } = { code: "1" }
+    const login = anna(own, "scrv1")
+    refused(login)
+    expect(login.hasOtherCode).toBe(false)
+    own.code = "2"
+    expect(login.hasOtherCode).toBe(true)
+  })
+
+  test("one that answers a dynamic challenge, which had no answer or a wrong one", () => {
+    const challenge = ["AUTH_FAILED,CRV1:R,E:state-1:YW5uYQ==:Which code?"]
+    const own: { code?: string } = {}
+    const login = anna(own)
+    refused(login, challenge)
+    expect(login.hasOtherCode).toBe(false)
+    own.code = "1"
+    expect(login.hasOtherCode).toBe(true)
+    refused(login, challenge)
+    refused(login)
+    expect(login.hasOtherCode).toBe(false)
+    own.code = "2"
+    expect(login.hasOtherCode).toBe(true)
+  })
+
+  test("one that a question in mid-login has not been answered with", () => {
+    const own = { code: "1" }
+    const login = anna(own)
+    refused(login, ["AUTH_PENDING,timeout 40", "INFO_PRE,CR_TEXT:R:The code", "AUTH_FAILED"])
+    expect(login.hasOtherCode).toBe(false)
+    own.code = "2"
+    expect(login.hasOtherCode).toBe(true)
+  })
+
+  test("none, when the server never asked for one", () => {
+    const login = anna({ code: "1" })
+    refused(login)
+    expect(login.hasOtherCode).toBe(false)
+  })
+})
+
 test("credentials that have gone missing end the negotiation, not the login", () => {
   const login = new Login({ read: () => Result.fail("no file username"), staticChallenge: undefined })
   expect(login.missing).toBe("no file username")

@@ -42,11 +42,14 @@ export const crypto = {
     secret: true,
     doc: "Log in with a user name and a password: the two lines of the file or block, else asked for when needed.",
   }),
-  "auth-nocache": ignored("credentials are kept in memory for the next login", "Forget the password after use."),
+  "auth-nocache": honoured({
+    takes: flag,
+    doc: "Keep nothing of the file of `auth-user-pass` in memory: it is read at each login. What is asked for is never kept.",
+  }),
   "auth-retry": honoured({
     takes: takes([oneOf("none", "nointeract", "interact")]),
     default: ["none"],
-    doc: "What to do when the login is refused: exit, try again, or ask again.",
+    doc: "What to do when the login is refused: `none` exits, `nointeract` tries again every ten seconds, `interact` waits until there are other credentials or another one-time code.",
   }),
   "auth-token": honoured({
     takes: takes([text("token")]),
