@@ -45,7 +45,7 @@ export type Command =
   | { readonly type: "carry"; readonly generation: number }
   /**
    * Packets from the tun whose source is one of these addresses (4 or 16 bytes each) go through this link, whichever carries.
-   * One link drains at a time; without addresses none does.
+   * Several links may drain; without addresses this one does not.
    */
   | { readonly type: "drain"; readonly generation: number; readonly addresses: ReadonlyArray<Uint8Array> }
   /** The tun is not read, so that packets wait in its queue, until the next `carry`, or until this time has passed. */

@@ -10,12 +10,21 @@ export class Drain {
   private readonly ipv4: Uint32Array
   /** Four words each. */
   private readonly ipv6: Uint32Array
+  /** ms; 0: the link can take packets. */
+  private blockedSince = 0
 
   /** `addresses`: 4 or 16 bytes each, in network order. */
   constructor(link: Link, addresses: ReadonlyArray<Uint8Array>) {
     this.link = link
     this.ipv4 = words(addresses.filter(({ length }) => length === 4))
     this.ipv6 = words(addresses.filter(({ length }) => length === 16))
+  }
+
+  /** Whether packets for the link have to wait in the tun, and with them all others. Not for ever: the link may be dead. */
+  isBlocking(now: number): boolean {
+    if (this.link.transport.isReady) this.blockedSince = 0
+    else if (this.blockedSince === 0) this.blockedSince = now
+    return this.blockedSince !== 0 && now - this.blockedSince < PATIENCE
   }
 
   /** Whether the source of the IP packet of `length` bytes at `at` is one of the addresses. */
@@ -48,3 +57,6 @@ function words(addresses: ReadonlyArray<Uint8Array>): Uint32Array {
     }),
   )
 }
+
+/** ms */
+const PATIENCE = 1000

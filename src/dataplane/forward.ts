@@ -35,7 +35,7 @@ export class Forwarder implements PacketSink {
   mssIpv4 = 0
   mssIpv6 = 0
   /** Packets from the tun that do not go where the others do. */
-  drain: Drain | undefined = undefined
+  drains: ReadonlyArray<Drain> = []
   readonly tun: TunPort
   private readonly sums: Checksums
   private readonly segmenter: Segmenter
@@ -78,7 +78,7 @@ export class Forwarder implements PacketSink {
   /** The link ends: nothing is kept for it. */
   forget(link: Link): void {
     this.parking.forget(link.generation)
-    if (this.drain?.link === link) this.drain = undefined
+    this.drains = this.drains.filter((drain) => drain.link !== link)
   }
 
   /** A packet from the network: a data packet is delivered, another one is reported. 0, or the drop reason. */
@@ -134,8 +134,9 @@ export class Forwarder implements PacketSink {
     const length = this.tun.read(region, payloadAt, LARGEST_PAYLOAD)
     if (length === 0) return 0
     this.countTunRead(1, length)
-    if (this.drain?.owns(region, payloadAt + this.tun.frameHeader, length - this.tun.frameHeader)) {
-      this.divert(this.drain.link, region, payloadAt, length)
+    const draining = this.drainingFor(region, payloadAt + this.tun.frameHeader, length - this.tun.frameHeader)
+    if (draining !== undefined) {
+      this.divert(draining, region, payloadAt, length)
       return 1
     }
     const reason = this.whyNot(carrying, length)
@@ -145,6 +146,13 @@ export class Forwarder implements PacketSink {
     }
     this.forward(carrying, sending, region, start, length)
     return 1
+  }
+
+  /** The link that the packet at `at` belongs to, if it is not the one that carries. */
+  private drainingFor(region: Region, at: number, length: number): Link | undefined {
+    const { drains } = this
+    for (let i = 0; i < drains.length; i++) if (drains[i]!.owns(region, at, length)) return drains[i]!.link
+    return undefined
   }
 
   /** A packet that was read where another link would send it from. */
@@ -178,8 +186,7 @@ export class Forwarder implements PacketSink {
       this.counters.drop(packets)
       return 1
     }
-    const isDrained = this.drain?.owns(segmenter.source, VNET_HEADER, length - VNET_HEADER) === true
-    const link = isDrained ? this.drain!.link : carrying
+    const link = this.drainingFor(segmenter.source, VNET_HEADER, length - VNET_HEADER) ?? carrying
     const { sending } = link.keys
     const reason = this.whyNot(link, segmenter.largest)
     this.countTunRead(packets, segmenter.total)

@@ -151,7 +151,7 @@ export class Loop {
   }
 
   private arm(): void {
-    const isTunWanted = this.heldUntil === 0 && (this.carrying === undefined || this.carrying.transport.isReady)
+    const isTunWanted = this.heldUntil === 0 && this.isReadyForTun()
     this.poll.set(TUN, isTunWanted ? this.forwarder.tun.fd : -1, POLLIN)
     this.poll.set(EVENTFD, this.eventfd, POLLIN)
     const { all } = this.links
@@ -159,6 +159,15 @@ export class Loop {
       const { fd, transport } = all[i]!
       this.poll.set(LINKS + i, fd, transport.interest)
     }
+  }
+
+  /** Whichever link the next packet belongs to can take it, or has been unable to for so long that it may be dead. */
+  private isReadyForTun(): boolean {
+    const { carrying } = this
+    if (carrying !== undefined && !carrying.transport.isReady) return false
+    const { drains, now } = this.forwarder
+    for (let i = 0; i < drains.length; i++) if (drains[i]!.isBlocking(now)) return false
+    return true
   }
 
   /** ms of the next poll while the tun is held; when the time is over it no longer is. */
@@ -191,8 +200,8 @@ export class Loop {
       packets += more
     }
     if (this.carrying !== undefined) this.settle(this.carrying, this.carrying.transport.flush())
-    const draining = this.forwarder.drain?.link
-    if (draining !== undefined) this.settle(draining, draining.transport.flush())
+    const { drains } = this.forwarder
+    for (let i = 0; i < drains.length; i++) this.settle(drains[i]!.link, drains[i]!.link.transport.flush())
     // An error without a reason would wake every poll from now on. A tun that is only down reports none.
     if (packets === 0 && (events & ~POLLIN) !== 0) this.forwarder.tun.lose("poll: POLLERR")
   }
@@ -200,7 +209,7 @@ export class Loop {
   private readTun(): number {
     const { carrying } = this
     if (carrying === undefined) return this.forwarder.discardFromTun()
-    return carrying.transport.isReady ? this.forwarder.forwardFromTun(carrying) : 0
+    return this.isReadyForTun() ? this.forwarder.forwardFromTun(carrying) : 0
   }
 
   private attach(command: Extract<Command, { readonly type: "attachTransport" }>): void {
@@ -219,8 +228,8 @@ export class Loop {
   }
 
   private drain(link: Link, addresses: ReadonlyArray<Uint8Array>): void {
-    if (addresses.length > 0) this.forwarder.drain = new Drain(link, addresses)
-    else if (this.forwarder.drain?.link === link) this.forwarder.drain = undefined
+    const others = this.forwarder.drains.filter((drain) => drain.link !== link)
+    this.forwarder.drains = addresses.length === 0 ? others : [...others, new Drain(link, addresses)]
   }
 
   private useKey({ keys, counts }: Link, keyId: number): void {

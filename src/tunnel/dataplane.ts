@@ -50,7 +50,7 @@ export interface Link {
   readonly occ: (message: Uint8Array) => void
   /** Packets from the tun go through this link from now on; without such a link they are dropped. */
   readonly carry: () => void
-  /** Packets from these addresses go through this link, whichever carries: one link at a time, none with an empty list. */
+  /** Packets from these addresses go through this link, whichever carries; none with an empty list. */
   readonly drain: (addresses: ReadonlyArray<string>) => void
   /** What went through this link alone. */
   readonly counter: (name: LinkCounterName) => number

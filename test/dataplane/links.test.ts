@@ -162,6 +162,26 @@ describe("draining", () => {
     expect(await got(newer, 3)).toEqual([1, 3, 4])
   })
 
+  test("several links drain at once, each its own addresses, and end one by one", async () => {
+    const { harness, older, newer } = await two("udp4", "udp4")
+    await using _ = harness
+    const newest = { far: await harness.attach("udp4", 3, false), peer: new Peer() }
+    await harness.use(dataKey(0, 9), 3, newest.peer)
+    harness.plane.send({ type: "carry", generation: 3 })
+    harness.plane.send({ type: "drain", generation: 1, addresses: [Uint8Array.from(old4)] })
+    harness.plane.send({ type: "drain", generation: 2, addresses: [Uint8Array.from(other4)] })
+    await harness.flush()
+    for (const [number, source] of [old4, other4, old6].entries()) harness.tun.write(from(source, number))
+    expect(await got(older, 1)).toEqual([0])
+    expect(await got(newer, 1)).toEqual([1])
+    expect(await got(newest, 1)).toEqual([2])
+    harness.plane.send({ type: "drain", generation: 1, addresses: [] })
+    await harness.flush()
+    for (const [number, source] of [old4, other4].entries()) harness.tun.write(from(source, 10 + number))
+    expect(await got(newer, 2)).toEqual([1, 11])
+    expect(await got(newest, 2)).toEqual([2, 10])
+  })
+
   test("the end of the old link is the end of its draining", async () => {
     const { harness, newer } = await two("udp4", "udp4")
     await using _ = harness
