@@ -20,27 +20,18 @@ export interface Running extends AsyncDisposable {
   readonly commandTimes?: () => Promise<ReadonlyArray<number>>
 }
 
-/** Bundles the program into `directory`, as the image has it; the path of its main file. */
-export async function bundle(directory: string): Promise<string> {
-  const entries = ["src/main.ts", "src/dataplane/worker.ts"]
-  const options = [
-    "--target=bun",
-    "--minify-syntax",
-    "--minify-whitespace",
-    "--outdir",
-    directory,
-    "--entry-naming",
-    "[name].[ext]",
-  ]
-  await succeed([bun, "build", ...entries, ...options], { cwd: project })
-  return `${directory}/main.js`
+/** Compiles the program into `directory`, as the image has it; the path of the executable. */
+export async function compile(directory: string): Promise<string> {
+  const program = `${directory}/culvert`
+  await succeed([bun, "run", "compile", `--outfile=${program}`], { cwd: project })
+  return program
 }
 
 /** A client of the server that runs in the lab; returns at once, `ready` waits until it says that it carries packets. */
-export function startClient(lab: Lab, rival: Rival, server: ServerOptions, wrap: Wrapper, program = "src/main.ts") {
+export function startClient(lab: Lab, rival: Rival, server: ServerOptions, wrap: Wrapper, program: string) {
   serial += 1
   const file = lab.write(`${rival}-${serial}.ovpn`, clientConfiguration(lab, server))
-  const command = rival === "openvpn" ? ["openvpn", "--config", file] : [bun, program, "start", "--config", file]
+  const command = rival === "openvpn" ? ["openvpn", "--config", file] : [program, "start", "--config", file]
   const child = lab.client.start(rival, wrap(command), {
     cwd: project,
     environment: { CULVERT_LOG_FORMAT: "json", CULVERT_HTTP: "off", CULVERT_KILL_SWITCH: "off" },
@@ -62,7 +53,7 @@ export function startPair(lab: Lab, rival: Rival, wrap: Wrapper): Promise<Runnin
 async function openvpnPair(lab: Lab, wrap: Wrapper): Promise<Running> {
   const options: ServerOptions = { dataCiphers: ["AES-256-GCM"] }
   const server = await OpenVpnServer.start(lab, options, wrap)
-  const client = startClient(lab, "openvpn", options, wrap)
+  const client = startClient(lab, "openvpn", options, wrap, "openvpn")
   await client.ready()
   return {
     ...client,

@@ -12,7 +12,7 @@ import { bun, project } from "../test/support/culvert.ts"
 import { sweep } from "../test/support/lab.ts"
 import type { Micro } from "./micro.ts"
 import { type Facts, markdown, microTable, svg, table } from "./report.ts"
-import { bundle, type Wrapper } from "./rivals.ts"
+import { compile, type Wrapper } from "./rivals.ts"
 import { againstServer, atBothEnds, type Plan, Results } from "./tunnels.ts"
 
 const { values: options } = parseArgs({
@@ -31,7 +31,7 @@ process.on("exit", () => rmSync(directory, { recursive: true }))
 const plan: Plan = {
   ...(options.short ? { rounds: 1, seconds: 1, pings: 50 } : { rounds: 3, seconds: 4, pings: 300 }),
   wrap,
-  program: await bundle(directory),
+  program: await compile(directory),
   say: (text) => console.error(`${((performance.now() - begin) / 1000).toFixed(0).padStart(4)} s  ${text}`),
 }
 

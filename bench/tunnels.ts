@@ -12,7 +12,7 @@ export interface Plan {
   readonly seconds: number
   readonly pings: number
   readonly wrap: Wrapper
-  /** Culvert's main file. */
+  /** Culvert's executable. */
   readonly program: string
   readonly say: (text: string) => void
 }

@@ -24,7 +24,7 @@ nft=$(command -v nft)
 for program in "$ip" "$nft"; do take "$program"; done
 for module in "$libraries"/ossl-modules/*.so; do take "$module"; done
 for file in "$libraries/libssl.so.3" "$libraries/libcrypto.so.3" $(
-  ldd /usr/bin/bun "$ip" "$nft" "$libraries/libssl.so.3" "$libraries/libcrypto.so.3" |
+  ldd /usr/bin/culvert "$ip" "$nft" "$libraries/libssl.so.3" "$libraries/libcrypto.so.3" |
     sed -n -e 's|^.* => \(/[^ ]*\) .*|\1|p' -e 's|^[[:space:]]*\(/[^ ]*ld-linux[^ ]*\) .*|\1|p'
 ); do take "$file"; done
 

@@ -33,7 +33,7 @@ const rules: Readonly<
       injector: 0,
       "version.ts": 0,
     }),
-    packages: ["effect", "node:"],
+    packages: ["effect", "@effect/platform-node-shared/", "node:"],
   },
 }
 
@@ -42,7 +42,9 @@ const imports = (
   file: string,
 ): ReadonlyArray<{ readonly specifier: string; readonly names: ReadonlyArray<string> }> => {
   const text = readFileSync(file, "utf8").replace(/^\s*(\/\/|\*|\/\*\*).*$/gm, "")
-  return [...text.matchAll(/^(?:import|export)\s(?:([^;"']*?)\sfrom\s)?["']([^"']+)["']/gms)].map((match) => ({
+  const statements = [...text.matchAll(/^(?:import|export)\s(?:([^;"']*?)\sfrom\s)?["']([^"']+)["']/gms)]
+  const calls = [...text.matchAll(/\bimport\(()["']([^"']+)["']\)/g)]
+  return [...statements, ...calls].map((match) => ({
     specifier: match[2]!,
     names: [...(match[1] ?? "").matchAll(/[{,]\s*(?:type\s+)?(\w+)/g)].map((name) => name[1]!),
   }))
@@ -73,7 +75,7 @@ const violations = (file: string): ReadonlyArray<string> => {
             (allowed) =>
               module === allowed ||
               (module.startsWith(`${allowed}/`) && !allowed.includes("/")) ||
-              (allowed.endsWith(":") && module.startsWith(allowed)),
+              (/[:/]$/.test(allowed) && module.startsWith(allowed)),
           ),
       )
       .map((module) => `${file} imports ${module}`)

@@ -3,6 +3,7 @@ import { closeFd, openEventfd, signalEventfd } from "../linux/index.ts"
 import type { Command, Event } from "./commands.ts"
 import { type CounterReader, counterReader, createCounterMemory } from "./counters.ts"
 import type { OffloadName } from "./offload.ts"
+import { takeThread } from "./thread.ts"
 import type { Start, WorkerMessage } from "./worker.ts"
 
 export interface DataPlaneHandle {
@@ -31,7 +32,7 @@ export interface DataPlaneOptions {
 export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
   const memory = options.counters ?? createCounterMemory()
   const eventfd = openEventfd()
-  const worker = new Worker(workerUrl())
+  const worker = takeThread()
   const ended = Promise.withResolvers<void>()
   let state: "running" | "stopping" | "ended" = "running"
   let hasCrashed = false
@@ -80,10 +81,4 @@ export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
       return ended.promise
     },
   }
-}
-
-/** Beside this file, both in the source and in a bundle that has `worker.ts` as its second entry. */
-function workerUrl(): string {
-  const name = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js"
-  return new URL(name, import.meta.url).href
 }

@@ -1,6 +1,5 @@
 /** The kernel's network configuration through iproute2: `ip -batch` to change it, `ip -j` to read it. */
 import { Context, Data, Effect, Layer } from "effect"
-import { ChildProcessSpawner } from "effect/process"
 import type { HostFacts } from "./beside.ts"
 import { type Change, isIpv6, type NextHop, ours } from "./change.ts"
 import { runner } from "./process.ts"
@@ -29,64 +28,63 @@ export class Ip extends Context.Service<
     readonly pathMtu: (address: string) => Effect.Effect<number | undefined>
   }
 >()("culvert/network/Ip") {
-  static readonly layer = Layer.effect(
-    Ip,
-    Effect.gen(function* () {
-      const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
-      const ip = runner(spawner, "ip")
-      const run = (args: ReadonlyArray<string>, input: string) =>
-        ip(args, input).pipe(
-          Effect.mapError(
-            (error) => new IpError({ line: args.join(" "), reason: `${error.message}; is iproute2 installed?` }),
-          ),
-        )
-      const json = (args: ReadonlyArray<string>) =>
-        run(["-j", ...args], "").pipe(
-          Effect.map(({ stdout }) => parseJson(stdout)),
-          Effect.orElseSucceed((): ReadonlyArray<JsonLine> => []),
-        )
+  static readonly layer = Layer.sync(Ip, () => {
+    const ip = runner("ip")
+    const run = (args: ReadonlyArray<string>, input: string) =>
+      ip(args, input).pipe(
+        Effect.mapError(
+          (error) => new IpError({ line: args.join(" "), reason: `${error.message}; is iproute2 installed?` }),
+        ),
+      )
+    const json = (args: ReadonlyArray<string>) =>
+      run(["-j", ...args], "").pipe(
+        Effect.map(({ stdout }) => parseJson(stdout)),
+        Effect.orElseSucceed((): ReadonlyArray<JsonLine> => []),
+      )
 
-      return Ip.of({
-        batch: Effect.fnUntraced(function* (lines, family) {
-          if (lines.length === 0) return
-          const { code, stderr } = yield* run([option[family], "-batch", "-"], `${lines.join("\n")}\n`)
-          if (code === 0) return
-          const failed = Number(/^Command failed -:(\d+)/m.exec(stderr)?.[1] ?? 1)
-          const reason = stderr.replace(/^Command failed.*$/m, "").trim() || `exit status ${code}`
-          return yield* Object.assign(new IpError({ line: lines[failed - 1] ?? lines[0]!, reason }), {
-            done: failed - 1,
-          })
-        }),
-        batchForced: (lines, family) =>
-          lines.length === 0
-            ? Effect.void
-            : run([option[family], "-force", "-batch", "-"], `${lines.join("\n")}\n`).pipe(Effect.ignore),
-        facts: Effect.fnUntraced(function* (except) {
-          const [ipv4, ipv6, links] = yield* Effect.all([
+    return Ip.of({
+      batch: Effect.fnUntraced(function* (lines, family) {
+        if (lines.length === 0) return
+        const { code, stderr } = yield* run([option[family], "-batch", "-"], `${lines.join("\n")}\n`)
+        if (code === 0) return
+        const failed = Number(/^Command failed -:(\d+)/m.exec(stderr)?.[1] ?? 1)
+        const reason = stderr.replace(/^Command failed.*$/m, "").trim() || `exit status ${code}`
+        return yield* Object.assign(new IpError({ line: lines[failed - 1] ?? lines[0]!, reason }), {
+          done: failed - 1,
+        })
+      }),
+      batchForced: (lines, family) =>
+        lines.length === 0
+          ? Effect.void
+          : run([option[family], "-force", "-batch", "-"], `${lines.join("\n")}\n`).pipe(Effect.ignore),
+      facts: Effect.fnUntraced(function* (except) {
+        const [ipv4, ipv6, links] = yield* Effect.all(
+          [
             json(["-4", "route", "show", "table", "main"]),
             json(["-6", "route", "show", "table", "main"]),
             json(["address", "show", "scope", "global"]),
-          ])
-          return hostFacts(ipv4, ipv6, links, except)
-        }),
-        nextHop: (address, except) =>
-          json([isIpv6(address) ? "-6" : "-4", "route", "get", address]).pipe(
-            Effect.map((routes) => firstHop(routes, except)),
-          ),
-        pathMtu: Effect.fnUntraced(function* (address) {
-          const get = [isIpv6(address) ? "-6" : "-4", "route", "get", address]
-          const [route] = yield* json(get)
-          if (route?.dev === undefined) return undefined
-          // A connected socket sends from its own address, so it looks into our table, and what it learned is kept there.
-          const [own] = route.prefsrc === undefined ? [] : yield* json([...get, "from", route.prefsrc])
-          const learned = own?.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu
-          if (learned !== undefined) return learned
-          const [link] = yield* json(["link", "show", "dev", route.dev])
-          return link?.mtu
-        }),
-      })
-    }),
-  )
+          ],
+          { concurrency: "unbounded" },
+        )
+        return hostFacts(ipv4, ipv6, links, except)
+      }),
+      nextHop: (address, except) =>
+        json([isIpv6(address) ? "-6" : "-4", "route", "get", address]).pipe(
+          Effect.map((routes) => firstHop(routes, except)),
+        ),
+      pathMtu: Effect.fnUntraced(function* (address) {
+        const get = [isIpv6(address) ? "-6" : "-4", "route", "get", address]
+        const [route] = yield* json(get)
+        if (route?.dev === undefined) return undefined
+        // A connected socket sends from its own address, so it looks into our table, and what it learned is kept there.
+        const [own] = route.prefsrc === undefined ? [] : yield* json([...get, "from", route.prefsrc])
+        const learned = own?.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu
+        if (learned !== undefined) return learned
+        const [link] = yield* json(["link", "show", "dev", route.dev])
+        return link?.mtu
+      }),
+    })
+  })
 }
 
 /** Of the objects that `ip -j` prints for routes, links and addresses, what is used here. */

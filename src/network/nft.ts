@@ -1,6 +1,5 @@
 /** The kernel's packet filter through nftables: `nft -f -` to change it, `nft -j` to read it. */
 import { Context, Data, Effect, Layer, Result, Runtime } from "effect"
-import { ChildProcessSpawner } from "effect/process"
 import { tableName } from "./firewall.ts"
 import { runner } from "./process.ts"
 
@@ -42,46 +41,43 @@ export class Nft extends Context.Service<
     readonly others: Effect.Effect<ReadonlyArray<string>, FirewallError>
   }
 >()("culvert/network/Nft") {
-  static readonly layer = Layer.effect(
-    Nft,
-    Effect.gen(function* () {
-      const run = runner(yield* ChildProcessSpawner.ChildProcessSpawner, "nft")
-      const nft = (args: ReadonlyArray<string>, input = "") =>
-        run(args, input).pipe(
-          Effect.mapError(() => new FirewallError({ reason: "the program nft cannot be run" })),
-          Effect.flatMap(({ code, stdout, stderr }) =>
-            code === 0 ? Effect.succeed(stdout) : Effect.fail(new FirewallError({ reason: firstComplaint(stderr) })),
+  static readonly layer = Layer.sync(Nft, () => {
+    const run = runner("nft")
+    const nft = (args: ReadonlyArray<string>, input = "") =>
+      run(args, input).pipe(
+        Effect.mapError(() => new FirewallError({ reason: "the program nft cannot be run" })),
+        Effect.flatMap(({ code, stdout, stderr }) =>
+          code === 0 ? Effect.succeed(stdout) : Effect.fail(new FirewallError({ reason: firstComplaint(stderr) })),
+        ),
+      )
+    const apply = (ruleset: string) => Effect.asVoid(nft(["-f", "-"], ruleset))
+    // Distinguishes "no such table" from "no nftables at all".
+    const missing = nft(["-j", "list", "tables"])
+    return Nft.of({
+      apply,
+      read: Effect.gen(function* () {
+        const text = yield* Effect.result(nft(["-j", "list", "table", "inet", tableName]))
+        if (Result.isSuccess(text)) return parseObjects(text.success)
+        yield* missing
+        return undefined
+      }),
+      text: nft(["-s", "list", "table", "inet", tableName]).pipe(Effect.catch(() => Effect.as(missing, ""))),
+      others: Effect.map(nft(["-j", "list", "chains"]), (text) => [
+        ...new Set(
+          parseObjects(text).flatMap((object) =>
+            "chain" in object &&
+            object.chain.hook === "output" &&
+            object.chain.type === "filter" &&
+            object.chain.table !== tableName
+              ? [`${object.chain.family} ${object.chain.table}`]
+              : [],
           ),
-        )
-      const apply = (ruleset: string) => Effect.asVoid(nft(["-f", "-"], ruleset))
-      // Distinguishes "no such table" from "no nftables at all".
-      const missing = nft(["-j", "list", "tables"])
-      return Nft.of({
-        apply,
-        read: Effect.gen(function* () {
-          const text = yield* Effect.result(nft(["-j", "list", "table", "inet", tableName]))
-          if (Result.isSuccess(text)) return parseObjects(text.success)
-          yield* missing
-          return undefined
-        }),
-        text: nft(["-s", "list", "table", "inet", tableName]).pipe(Effect.catch(() => Effect.as(missing, ""))),
-        others: Effect.map(nft(["-j", "list", "chains"]), (text) => [
-          ...new Set(
-            parseObjects(text).flatMap((object) =>
-              "chain" in object &&
-              object.chain.hook === "output" &&
-              object.chain.type === "filter" &&
-              object.chain.table !== tableName
-                ? [`${object.chain.family} ${object.chain.table}`]
-                : [],
-            ),
-          ),
-        ]),
-        // Adding first makes deleting succeed whether the table was there or not.
-        clear: apply(`table inet ${tableName}\ndelete table inet ${tableName}\n`),
-      })
-    }),
-  )
+        ),
+      ]),
+      // Adding first makes deleting succeed whether the table was there or not.
+      clear: apply(`table inet ${tableName}\ndelete table inet ${tableName}\n`),
+    })
+  })
 }
 
 const parseObjects = (text: string): ReadonlyArray<NftObject> => {

@@ -35,6 +35,7 @@ export const startContainer = (
     network: lab.client,
     capabilities: sidecar ? ["CAP_NET_ADMIN"] : [],
     tun: sidecar ? "device" : "none",
+    environment: sidecar ? {} : { BUN_BE_BUN: "1" },
     files: { "/etc/resolv.conf": join(lab.directory, "resolv.conf"), ...files },
   })
 
