@@ -27,7 +27,9 @@ export const authOf = (settings: Settings, report: Diagnostics): DigestName => {
   const [name] = settings.values("auth")
   if (setting !== undefined && name.toLowerCase() === "none") {
     const wrapped = settings.has("tls-auth") || settings.all("connection").some(({ inner }) => inner?.has("tls-auth"))
-    if (wrapped) report.error(setting, `"auth none" leaves "tls-auth" without a digest`)
+    if (settings.has("secret"))
+      report.error(setting, `"auth none" leaves the packets of "secret" without authentication`)
+    else if (wrapped) report.error(setting, `"auth none" leaves "tls-auth" without a digest`)
     else report.info(setting, `"auth none" has no effect here: data packets are authenticated by their cipher`)
     return "SHA1"
   }

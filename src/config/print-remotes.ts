@@ -1,7 +1,7 @@
 /** The servers of a profile as text. */
 import * as Redacted from "effect/Redacted"
 import type { Profile, ProxyLogin, ProxyServer, Remote } from "./profile.ts"
-import { defaultMssfix } from "./remotes.ts"
+import { defaultMssfix } from "./sizes.ts"
 import { writeClientKey, writeStaticKey } from "./static-key.ts"
 import { block, flag, line, secretBlock, setting } from "./written.ts"
 
@@ -103,11 +103,9 @@ const httpProxy = ({ host, port, authentication }: Extract<ProxyServer, { _tag: 
   }
 }
 
-const mssfix = ({ mssfix, tunMtu, maxPacketSize }: Remote): ReadonlyArray<string> => {
-  const implied = defaultMssfix(
-    tunMtu,
-    setting("max-packet-size", maxPacketSize).length > 0 ? maxPacketSize : undefined,
-  )
+const mssfix = ({ mssfix, tunMtu, fragment, maxPacketSize }: Remote): ReadonlyArray<string> => {
+  const isGiven = setting("max-packet-size", maxPacketSize).length > 0
+  const implied = defaultMssfix({ tunMtu, fragment, maxPacketSize: isGiven ? maxPacketSize : undefined })
   if (JSON.stringify(mssfix) === JSON.stringify(implied)) return []
   if (mssfix === "off") return line("mssfix", 0)
   return mssfix.counts === "payload" ? line("mssfix", mssfix.size) : line("mssfix", mssfix.size, mssfix.counts)

@@ -4,6 +4,7 @@ import { Diagnostics } from "./diagnostic.ts"
 import type { ControlWrapping, Remote } from "./profile.ts"
 import { datagramProxyOf, proxyOf } from "./proxy.ts"
 import { type Setting, Settings } from "./settings.ts"
+import { sizesOf } from "./sizes.ts"
 
 /** At least one, or none after a complaint. */
 export const remotesOf = (
@@ -19,7 +20,7 @@ export const remotesOf = (
   const wrapping = wrappingOf(settings, direction, contents)
   const remotes =
     blocks.length === 0
-      ? lines.map((remote) => build(remote, settings, wrapping, contents, report))
+      ? lines.map((remote) => build(remote, settings, wrapping, settings.has("secret"), contents, report))
       : blocks.flatMap((block) => fromBlock(block, settings, { wrapping, direction }, contents, report))
   if (blocks.length > 0) {
     for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
@@ -58,19 +59,19 @@ const fromBlock = (
     : outer.wrapping._tag === "TlsAuth"
       ? { ...outer.wrapping, direction: direction ?? outer.direction }
       : outer.wrapping
-  return [build(remote, inner.within(settings, block.line), wrapping, contents, report)]
+  return [build(remote, inner.within(settings, block.line), wrapping, settings.has("secret"), contents, report)]
 }
 
 const build = (
   { values: [host, port, protocol] }: Setting<readonly [string, number?, Protocol?]>,
   scope: Settings,
   controlWrapping: ControlWrapping,
+  isStatic: boolean,
   contents: Contents,
   report: Diagnostics,
 ): Remote => {
   const written = protocol ?? scope.values("proto")[0]
   const [wait, maximum = 300] = scope.values("connect-retry")
-  const tunMtu = scope.values("tun-mtu")[0]
   const local = localOf(scope)
   const remotePort = port ?? scope.lastOf("port", "rport")?.values[0] ?? scope.values("port")[0]
   if (local?.address === host && local.port === remotePort)
@@ -87,37 +88,30 @@ const build = (
     connectTimeout: scope.values("server-poll-timeout")[0],
     connectRetry: { wait, maximum: Math.max(wait, maximum) },
     controlWrapping,
-    tunMtu,
-    mssfix: mssfixOf(scope, tunMtu),
     maxPacketSize: scope.values("max-packet-size")[0],
   } as const
   if (written.startsWith("tcp")) {
     reportDatagramOnly(scope, report)
     const proxy = proxyOf(scope, contents, report)
-    return { ...endpoint, transport: "tcp", proxy, float: false, explicitExitNotify: undefined, fragment: undefined }
+    const sizes = sizesOf(scope, "tcp", isStatic, report)
+    return {
+      ...endpoint,
+      ...sizes,
+      transport: "tcp",
+      proxy,
+      float: false,
+      explicitExitNotify: undefined,
+      fragment: undefined,
+    }
   }
   return {
     ...endpoint,
+    ...sizesOf(scope, "udp", isStatic, report),
     transport: "udp",
     proxy: datagramProxyOf(scope, contents, report),
     float: scope.has("float"),
     explicitExitNotify: exitNotifyOf(scope),
-    fragment: fragmentOf(scope),
   }
-}
-
-/** What `mssfix` comes to when it is not given. The maximum packet size counts only when it is given. */
-export const defaultMssfix = (tunMtu: number, maxPacketSize: number | undefined): Remote["mssfix"] => {
-  if (maxPacketSize !== undefined) return { size: maxPacketSize, counts: "mtu" }
-  return tunMtu === 1500 ? { size: 1492, counts: "mtu" } : { size: tunMtu, counts: "fixed" }
-}
-
-const mssfixOf = (scope: Settings, tunMtu: number): Remote["mssfix"] => {
-  const given = scope.last("mssfix")
-  if (given === undefined) return defaultMssfix(tunMtu, scope.last("max-packet-size")?.values[0])
-  const [size, counts = "payload"] = given.values
-  if (size === undefined) return defaultMssfix(tunMtu, undefined)
-  return size === 0 ? "off" : { size, counts }
 }
 
 /** A client's socket is bound only when the file asks for it; then to port 1194 unless it names another. */
@@ -134,13 +128,6 @@ const localOf = (scope: Settings): Remote["local"] => {
 const exitNotifyOf = (scope: Settings): number | undefined => {
   const setting = scope.last("explicit-exit-notify")
   return setting && ((setting.values[0] ?? 1) || undefined)
-}
-
-const fragmentOf = (scope: Settings): Remote["fragment"] => {
-  const setting = scope.last("fragment")
-  if (setting === undefined) return undefined
-  const [size, counts = "payload"] = setting.values
-  return { size, counts }
 }
 
 const reportDatagramOnly = (scope: Settings, report: Diagnostics): void => {

@@ -25,11 +25,11 @@ export interface CbcContext {
 /** What stands in front of a packet: its key, or nothing with a static key, whose packet ids have a time (Unix seconds). */
 export type CbcHead =
   | { readonly keyId: number; readonly peerId: number | undefined; readonly time?: undefined }
-  | { readonly time: number }
+  | { readonly time: number; readonly firstPacketId: number }
 
 export class CbcSealer implements PacketSealer {
   readonly overhead: number
-  nextPacketId = 1
+  nextPacketId: number
   private readonly cbc: CbcContext
   private readonly headLength: 0 | 1 | 4
   private readonly head: number
@@ -42,6 +42,7 @@ export class CbcSealer implements PacketSealer {
     this.headLength = head.time !== undefined ? 0 : head.peerId === undefined ? 1 : 4
     this.head = head.time === undefined ? firstBytes(head.keyId, head.peerId) : 0
     this.time = head.time ?? 0
+    this.nextPacketId = head.time === undefined ? 1 : head.firstPacketId
     this.idLength = head.time === undefined ? packetIdLength : longPacketIdLength
     this.overhead = this.headLength + cbc.macLength + IV + this.idLength
   }

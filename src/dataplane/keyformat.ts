@@ -24,10 +24,12 @@ export function formatOf(
 ): PacketFormat {
   const { keyId, peerId } = key
   if (isCbc(key.cipher)) {
-    const head = key.staticKey === undefined ? { keyId, peerId } : { time: key.staticKey.unixTime }
+    const { staticKey } = key
+    const head =
+      staticKey === undefined ? { keyId, peerId } : { time: staticKey.unixTime, firstPacketId: staticKey.firstPacketId }
     return {
       sealer: new CbcSealer(cbc(key, key.send, "seal"), head),
-      opener: new CbcOpener(cbc(key, key.receive, "open"), newReplay(), key.staticKey !== undefined),
+      opener: new CbcOpener(cbc(key, key.receive, "open"), newReplay(), staticKey !== undefined),
     }
   }
   if (key.staticKey !== undefined) throw new Error(`installing a data key: a static key with ${key.cipher}`)

@@ -53,7 +53,7 @@ export interface DataKey {
   /** The epoch format (AEAD and DATA_V2 only): `cipherKey` is the secret of epoch 1 then. */
   readonly epoch?: boolean
   /** The format of a static key (CBC only): no head, and packet ids that go with the time at which their sender started. */
-  readonly staticKey?: { readonly unixTime: number } | undefined
+  readonly staticKey?: { readonly unixTime: number; readonly firstPacketId: number } | undefined
   /** What stands between the packet and its encryption; undefined: nothing. */
   readonly compression?: CompressionFraming | undefined
   /** `fragment`: larger payloads are cut into pieces of so many bytes, and every packet has a header for that; undefined: none. */

@@ -23,7 +23,7 @@ export interface StaticKeyOptions {
   readonly remote: Pick<Remote, "transport" | "tunMtu" | "fragment" | "connectTimeout" | "explicitExitNotify">
   readonly outerFamily: "ipv4" | "ipv6"
   readonly profile: Pick<StaticKeyProfile, "device" | "staticKey" | "cipher" | "auth" | "compression" | "network">
-  /** Unix seconds, more than of any session with this key before: the peer takes nothing that is older. */
+  /** Unix milliseconds, later than of any session with this key before: the peer takes nothing that is older. */
   readonly unixTime: number
 }
 
@@ -143,8 +143,17 @@ const staticDataKey = ({ remote, outerFamily, profile, unixTime }: StaticKeyOpti
   const block = concat(send.cipher, send.hmac, receive.cipher, receive.hmac)
   const compression = ownFraming(profile.compression)
   const key = sliceKeyBlock(block, { keyId: 0, cipher, digest: auth, peerId: undefined, compression })
-  return key && withFragments({ ...key, staticKey: { unixTime } }, remote.fragment, outerFamily)
+  return key && withFragments({ ...key, staticKey: beginningAt(unixTime) }, remote.fragment, outerFamily)
 }
+
+/**
+ * The time of packets counts in seconds; what is left of it goes into the first id, so that whoever starts twice within a second
+ * is not taken for a replay, unless it sent a million packets a second before.
+ */
+const beginningAt = (milliseconds: number): NonNullable<DataKey["staticKey"]> => ({
+  unixTime: Math.floor(milliseconds / 1000),
+  firstPacketId: 1 + (milliseconds % 1000) * 1000,
+})
 
 /** ms between two questions: OpenVPN asks every ten seconds. */
 const firstInterval = 1000

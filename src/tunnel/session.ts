@@ -18,15 +18,15 @@ import type { Address } from "./resolve.ts"
 
 /** The TLS context lives as long as the scope. */
 export const openSession = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
-  const unixTime = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+  const unixTime = yield* Clock.currentTimeMillis
   const session: SessionContract =
     profile.mode === "tls"
-      ? yield* openTlsSession(profile, remote, address, unixTime)
+      ? yield* openTlsSession(profile, remote, address, Math.floor(unixTime / 1000))
       : new StaticKeySession({ profile, remote, outerFamily: address.family, unixTime: laterThanBefore(unixTime) })
   return session
 })
 
-/** The peer takes nothing under a static key that seems to be older than what it had: two sessions must not begin in one second. */
+/** Also when the clock was set back: the peer takes nothing under a static key that seems older than what it had. */
 const laterThanBefore = (unixTime: number): number => {
   latest = Math.max(unixTime, latest + 1)
   return latest
@@ -124,7 +124,17 @@ const verifier = (trust: ServerTrust): ((peer: PeerCertificate) => PeerRefusal |
   const remoteCertEku = trust.remoteCertEku && dottedOid(trust.remoteCertEku)
   if (trust.remoteCertEku !== undefined && remoteCertEku === undefined)
     throw new OpenSslError(`remote-cert-eku: "${trust.remoteCertEku}" is neither an OID nor a name that OpenSSL knows`)
-  return (peer) => verifyRevocation(trust, peer) ?? verifyPeer({ ...trust, remoteCertEku }, peer)
+  const [field, ...fields] = trust.x509UsernameFields
+  const x509UsernameFields = [usernameField(field), ...fields.map(usernameField)] as const
+  return (peer) => verifyRevocation(trust, peer) ?? verifyPeer({ ...trust, remoteCertEku, x509UsernameFields }, peer)
+}
+
+/** `serialNumber` is the certificate's, not a field of its subject. */
+const usernameField = (field: string): string => {
+  if (field.startsWith("ext:") || field === "serialNumber") return field
+  const oid = dottedOid(field)
+  if (oid === undefined) throw new OpenSslError(`x509-username-field: OpenSSL knows no field "${field}"`)
+  return oid
 }
 
 /** `crl-verify DIRECTORY dir`. A directory that cannot be read must not make a revoked certificate good. */

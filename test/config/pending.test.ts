@@ -219,6 +219,11 @@ describe("values", () => {
   })
 })
 
+test("a static key without a digest would leave packets without authentication", () => {
+  const text = "dev tun\nremote a\nifconfig 10.0.0.1 10.0.0.2\ncipher AES-256-CBC\nsecret ta.key\nauth none\n"
+  expect(diagnosticsOf(text, sideFiles, "accept").map(({ line, severity }) => [line, severity])).toEqual([[6, "error"]])
+})
+
 test("a static key and TLS contradict each other, each line by name", () => {
   const errors = diagnosticsOf(`secret ta.key\ncipher AES-256-CBC\nremote a\nclient\n${ca}`, sideFiles, "accept")
   expect(errors.map(({ line, message }) => `${line}: ${message}`)).toEqual([

@@ -15,7 +15,7 @@ const block = Uint8Array.from({ length: 256 }, (_, index) => index)
 
 const keyFor = (unixTime: number, digest: "SHA1" | "SHA256" | "SHA512" = "SHA1") => ({
   ...sliceKeyBlock(block, { keyId: 0, cipher: "AES-256-CBC", digest, peerId: undefined })!,
-  staticKey: { unixTime },
+  staticKey: { unixTime, firstPacketId: 1 },
 })
 const newReplay = () => new ReplayWindow({ packets: 64, seconds: 15 })
 const senderOf = (unixTime: number) => formatOf(keyFor(unixTime), nonces, newReplay).sealer as CbcSealer

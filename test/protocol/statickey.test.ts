@@ -18,7 +18,7 @@ type Change = Partial<Pick<StaticKeyProfile, "cipher" | "auth" | "compression">>
   }
 
 const optionsFor = (change: Change = {}): StaticKeyOptions => ({
-  unixTime: 0x65000000,
+  unixTime: 0x65000000 * 1000 + 7,
   outerFamily: "ipv4",
   remote: {
     transport: "udp",
@@ -73,7 +73,12 @@ describe("at its start", () => {
     expect(key.send.cipherKey).toEqual(block.slice(send, send + 32))
     expect(key.send.hmacKey).toEqual(block.slice(send + 64, send + 84))
     expect(key.receive.cipherKey).toEqual(block.slice(receive, receive + 32))
-    expect(key).toMatchObject({ keyId: 0, peerId: undefined, digest: "SHA1", staticKey: { unixTime: 0x65000000 } })
+    expect(key).toMatchObject({
+      keyId: 0,
+      peerId: undefined,
+      digest: "SHA1",
+      staticKey: { unixTime: 0x65000000, firstPacketId: 7001 },
+    })
   })
 
   test("a key of nothing but zeros is refused for good", () => {

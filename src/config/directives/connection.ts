@@ -194,7 +194,8 @@ export const connection = {
   mssfix: honoured({
     takes: takes([], [integer("size", 0, 65535), oneOf("mtu", "fixed")]),
     connection: true,
-    otherwise: "1492 mtu; with another `tun-mtu` that value and `fixed`",
+    otherwise:
+      "the value of `max-packet-size` or `fragment`, with `mtu`, else 1492 mtu; with another `tun-mtu` that value and `fixed`; off with `link-mtu`",
     doc: "Clamp the MSS of TCP connections in the tunnel so that packets have at most this size: the UDP payload, with `mtu` the whole outer packet, with `fixed` the inner one; 0 is off.",
   }),
   fragment: honoured({

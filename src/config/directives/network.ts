@@ -62,13 +62,17 @@ export const network = {
     connection: true,
   }),
   "tun-ipv6": ignored("obsolete: tun devices carry IPv6", "Let the tun device carry IPv6."),
-  "link-mtu": ignored("`tun-mtu` and `mssfix` decide on sizes", "MTU of the outer packets.", {
-    takes: usage("bytes"),
+  "link-mtu": honoured({
+    takes: takes([integer("bytes", 100, 65535)]),
     connection: true,
+    conflicts: ["tun-mtu"],
+    doc: "In place of `tun-mtu`: the size of the outer packets' payload, from which the tunnel's is reckoned as OpenVPN 2.6 does; deprecated there.",
   }),
-  "udp-mtu": ignored("`tun-mtu` and `mssfix` decide on sizes", "Another name of `link-mtu`.", {
-    takes: usage("bytes"),
+  "udp-mtu": honoured({
+    takes: takes([integer("bytes", 100, 65535)]),
     connection: true,
+    aliasOf: "link-mtu",
+    doc: "Another name of `link-mtu`.",
   }),
   route: honoured({
     takes: takes([host], [wordOr("default", netmask), wordOr("default", host), metric]),
