@@ -43,7 +43,7 @@ export class Login {
   /** The server did not take it: it is not offered again, lest one wrong code is repeated for ever. */
   #refusedCode: string | undefined
   #sentCode: string | undefined
-  /** The server has asked for a code. */
+  /** The server has asked for a code since the last key exchange. */
   #isAsked = false
 
   constructor(options: LoginOptions) {
@@ -57,6 +57,7 @@ export class Login {
     if (ready.success === undefined) return Result.succeed(undefined)
     const { kind, credentials, code } = ready.success
     this.#sent = kind
+    this.#isAsked = false
     if (kind === "answer") this.#answer = undefined
     if (code !== undefined) this.#sentCode = Redacted.value(code)
     return Result.succeed(credentials)
@@ -81,9 +82,10 @@ export class Login {
     return code
   }
 
-  /** After a refusal: there is a code that the server, which wants one, has not seen. */
+  /** After a refusal: there is a code which the server, that wanted one, has not seen. */
   get hasOtherCode(): boolean {
-    if (!this.#isAsked && this.#options.staticChallenge === undefined) return false
+    const isWanted = this.#isAsked || this.#sent === "answer" || this.#options.staticChallenge !== undefined
+    if (!isWanted) return false
     const { code } = this
     return code !== undefined && Redacted.value(code) !== this.#sentCode
   }

@@ -7,6 +7,7 @@ import { Clock, Data, Effect, Random, Result } from "effect"
 import type { Profile, Remote } from "../config/index.ts"
 import { KillSwitch } from "../network/index.ts"
 import type { RetryAdvice } from "../protocol/index.ts"
+import { Credentials } from "./credentials.ts"
 import { type AttemptFailed, AuthenticationRefused, GaveUp } from "./errors.ts"
 import { firstHop } from "./proxy.ts"
 import { type Address, type ResolveError, Resolver } from "./resolve.ts"
@@ -36,7 +37,7 @@ export interface Tries<A, R> {
    */
   readonly connect: (
     ended?: AttemptFailed,
-  ) => Effect.Effect<A, AuthenticationRefused | GaveUp, R | Resolver | KillSwitch | StatusRef>
+  ) => Effect.Effect<A, AuthenticationRefused | GaveUp, R | Resolver | KillSwitch | StatusRef | Credentials>
   /** Each candidate once, without a pause, and the status is left alone. A refused login is not tried elsewhere. */
   readonly once: Effect.Effect<A, NoneConnected, R | Resolver | KillSwitch>
 }
@@ -106,6 +107,10 @@ export const makeTries = Effect.fnUntraced(function* <A, R>(
       return yield* new GaveUp({
         message: `gave up after ${position.failures} attempts (connect-retry-max ${profile.connectRetryMax}); the last one: ${judged.message}`,
       })
+    }
+    if (judged.login === "refused" && profile.authRetry === "interact") {
+      yield* status.update({ phase: "waiting", lastError: judged.message, nextTry: undefined })
+      return yield* otherCode(profile)
     }
     const base = waitSeconds(connectRetry, Math.floor(position.failures / remotes.length))
     // The time in which a server did not answer was a wait already.
@@ -215,6 +220,23 @@ const judge = Effect.fnUntraced(function* (profile: Profile, failed: AttemptFail
   }
   if (reason.retry === "never") return yield* new GaveUp({ message: reason.message })
   return { ...judged, retry: retryOf(reason.retry) }
+})
+
+/**
+ * `auth-retry interact`: there is nobody to ask, but somebody may write another one-time code. Other credentials make everything
+ * begin anew (`reload.ts`), so only the code is looked at.
+ */
+const otherCode = Effect.fnUntraced(function* (profile: Profile) {
+  const status = yield* StatusRef
+  const credentials = yield* Credentials
+  const login = credentials.login(profile)
+  yield* status.event(
+    "credentials_awaited",
+    "waiting for other credentials or another one-time code: the same would be refused again (auth-retry interact)",
+    { level: "Warn" },
+  )
+  do yield* Effect.sleep("1 second")
+  while (!login.hasOtherCode)
 })
 
 /** `resolv-retry`: how long it goes on while no name of the list resolves. */

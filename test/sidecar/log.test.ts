@@ -19,8 +19,8 @@ test("the table has every event of the code, and no other", () => {
     .filter((file) => /^(tunnel|cli|sidecar|network|protocol)\/.*\.ts$/.test(file) && !/inject/.test(file))
     .map((file) => readFileSync(join(src, file), "utf8"))
     .join("\n")
-  // `event(NAME, ...)`, where the name may be an expression with several names; `event: NAME`; `#notice(LEVEL, NAME, ...)`.
-  const places = /(?:\.event\(\s*([^,]+),|\bevent: ("[a-z_]+")|#notice\(\s*"\w+",\s*("[a-z-]+"))/g
+  // `event(NAME, ...)`, where the name may be an expression with several names; `event: NAME`; `notice(LEVEL, NAME, ...)`.
+  const places = /(?:\.event\(\s*([^,]+),|\bevent: ("[a-z_]+")|\bnotice\(\s*"\w+",\s*("[a-z-]+"))/g
   const names = [...text.matchAll(places)].flatMap((match) =>
     [...(match[1] ?? match[2] ?? match[3] ?? "").matchAll(/"([a-z][a-z_-]+)"/g)].map(([, name]) =>
       name!.replaceAll("-", "_"),

@@ -3,10 +3,13 @@ import { Clock, Effect, Fiber, Layer, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { type Profile, parse } from "../../src/config/index.ts"
 import { KillSwitch } from "../../src/network/index.ts"
+import type { Login } from "../../src/protocol/index.ts"
+import { Credentials, credentialsFrom } from "../../src/tunnel/credentials.ts"
 import { AttemptFailed, type AttemptReason } from "../../src/tunnel/errors.ts"
 import { ResolveError, Resolver } from "../../src/tunnel/resolve.ts"
 import { advance, retry, waitSeconds } from "../../src/tunnel/retry.ts"
 import { StatusRef } from "../../src/tunnel/status.ts"
+import { anna } from "../protocol/pair.ts"
 import { it } from "../support/effect.ts"
 
 const profile = (directives: string): Profile => {
@@ -15,6 +18,8 @@ const profile = (directives: string): Profile => {
   if (Result.isFailure(parsed)) throw new Error(parsed.failure.map((diagnostic) => diagnostic.message).join("\n"))
   return parsed.success.profile
 }
+
+const nowhere = { file: undefined, directory: "/nonexistent" }
 
 const addresses: Readonly<Record<string, ReadonlyArray<string>>> = {
   one: ["192.0.2.1", "192.0.2.2"],
@@ -31,8 +36,16 @@ const resolver = Layer.succeed(
   }),
 )
 
+const world = (login: Login) =>
+  Layer.mergeAll(
+    StatusRef.layer,
+    resolver,
+    Layer.succeed(KillSwitch, KillSwitch.none),
+    Layer.succeed(Credentials, Credentials.of({ ...credentialsFrom(nowhere), login: () => login })),
+  )
+
 /** Runs the policy against attempts that end as `outcome` says; collects `[seconds, address]`. */
-const attempts = (text: string, outcome: (attempt: number) => AttemptFailed) =>
+const attempts = (text: string, outcome: (attempt: number) => AttemptFailed, login = anna()) =>
   Effect.gen(function* () {
     const tried: Array<readonly [number, string]> = []
     const policy = retry(profile(text), (_remote, address) =>
@@ -40,7 +53,7 @@ const attempts = (text: string, outcome: (attempt: number) => AttemptFailed) =>
         tried.push([Math.round((yield* Clock.currentTimeMillis) / 1000), address.address])
         return yield* outcome(tried.length)
       }),
-    ).pipe(Effect.provide(Layer.mergeAll(StatusRef.layer, resolver, Layer.succeed(KillSwitch, KillSwitch.none))))
+    ).pipe(Effect.provide(world(login)))
     const fiber = yield* Effect.forkScoped(policy, { startImmediately: true })
     return { tried, fiber }
   })
@@ -102,8 +115,7 @@ it.effect("a server that was waited for needs no pause after it", () =>
       return yield* failure({ tag: "NoAnswer" })
     })
     const policy = retry(profile("remote one 1194\nconnect-timeout 20\nconnect-retry 15"), () => silent)
-    const world = Layer.mergeAll(StatusRef.layer, resolver, Layer.succeed(KillSwitch, KillSwitch.none))
-    yield* Effect.forkScoped(policy.pipe(Effect.provide(world)), { startImmediately: true })
+    yield* Effect.forkScoped(policy.pipe(Effect.provide(world(anna()))), { startImmediately: true })
     yield* TestClock.adjust("70 seconds")
     expect(tried).toEqual([0, 20, 40, 60])
   }),
@@ -168,6 +180,23 @@ it.effect("auth-retry nointeract tries again after ten seconds or so", () =>
     expect(tried).toHaveLength(1)
     yield* TestClock.adjust("4 seconds")
     expect(tried).toHaveLength(2)
+  }),
+)
+
+it.effect("auth-retry interact waits until there is another one-time code, and only for one that was asked for", () =>
+  Effect.gen(function* () {
+    const own = { code: "1" }
+    const login = anna(own, "scrv1")
+    const interact = "remote two 1194\nauth-retry interact"
+    const challenged = yield* attempts(interact, () => failure(login.next() && refused), login)
+    const plain = yield* attempts(interact, () => failure(refused), anna(own))
+    yield* TestClock.adjust("1 hour")
+    expect(challenged.tried).toHaveLength(1)
+    own.code = "2"
+    yield* TestClock.adjust("1 second")
+    expect(challenged.tried).toHaveLength(2)
+    yield* TestClock.adjust("1 hour")
+    expect([challenged.tried.length, plain.tried.length]).toEqual([2, 1])
   }),
 )
 
