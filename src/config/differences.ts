@@ -20,12 +20,12 @@ export const refusedHere = [
   },
   {
     id: "words",
-    what: "an unknown or an empty word where only some have a meaning, such as `tls-cert-profile foo` and `bind foo`",
+    what: "an unknown, an empty or one more word where only some have a meaning, such as `tls-cert-profile foo`, `bind foo` and `bind-dev eth0 foo`",
     because: "OpenVPN passes over it, or judges it when TLS begins",
   },
   {
     id: "content",
-    what: "certificates, keys and lists that cannot be what they should be, in files and blocks",
+    what: "certificates, keys and lists that cannot be what they should be, in files and blocks; a block of fingerprints that holds none",
     because: "OpenVPN finds out later, when it loads them",
   },
   {

@@ -13,6 +13,11 @@ export const networkOptions = (settings: Settings, names: boolean, report: Diagn
   if (topology === "subnet" && ifconfig !== undefined && prefixOfNetmask(ifconfig[1]) === undefined) {
     report.warning(settings.last("ifconfig")!, `with topology subnet the second word of "ifconfig" is a netmask`)
   }
+  if (ifconfig !== undefined && ifconfig[0] === ifconfig[1])
+    report.error(
+      settings.last("ifconfig")!,
+      "ifconfig: the second word is the netmask or the peer's address, not our own",
+    )
   if (ifconfigIpv6 !== undefined && (ifconfigIpv6[0].prefix < 64 || ifconfigIpv6[0].prefix > 124))
     report.error(settings.last("ifconfig-ipv6")!, "ifconfig-ipv6: the prefix length must be from 64 to 124")
   return {
@@ -88,7 +93,7 @@ const routeGateway = (settings: Settings, report: Diagnostics): string | undefin
   const gateway = setting?.values[0]
   if (setting === undefined || gateway === undefined) return undefined
   if (gateway === "dhcp") {
-    report.info(setting, `"route-gateway dhcp" has no effect here: it concerns tap devices`)
+    report.info(setting, `"route-gateway dhcp" has no effect here: DHCP is not spoken`)
     return undefined
   }
   if (isIpv4(gateway)) return gateway

@@ -23,7 +23,7 @@ export const ServerTrust = Schema.Struct({
   verifyX509Name: optional(
     Schema.Struct({ form: Schema.Literals(["subject", "name", "name-prefix"]), value: Schema.String }),
   ),
-  /** The fields of the subject that `name` and `name-prefix` compare; `ext:` before the name of an extension. */
+  /** The fields of the subject that `name` and `name-prefix` compare; `ext:subjectAltName` its mail addresses. */
   x509UsernameFields: Schema.NonEmptyArray(Schema.String),
 })
 export type ServerTrust = typeof ServerTrust.Type

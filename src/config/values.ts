@@ -136,6 +136,17 @@ export const fingerprint: Grammar<string> = {
   write: withColons,
 }
 
+/** As `x509-username-field` takes it: names in small letters are read in capitals, as OpenVPN reads them. */
+export const certificateField: Grammar<string> = {
+  syntax: "field",
+  read: (text) => {
+    if (text === "" || (text.startsWith("ext:") && !/^ext:(subject|issuer)AltName$/.test(text)))
+      return Result.fail("a field of the subject, ext:subjectAltName or ext:issuerAltName")
+    return Result.succeed(/^[a-z]+$/.test(text) ? text.toUpperCase() : text)
+  },
+  write: (value) => value,
+}
+
 /** 32 bytes as colon-separated hex; read as lower-case hex without colons. */
 export const sha256Fingerprint: Grammar<string> = {
   syntax: "fingerprint",

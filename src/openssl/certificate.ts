@@ -15,6 +15,10 @@ export interface PeerCertificate {
   readonly issuer: string
   /** The last CN of the subject, control characters as `_`; undefined when there is none. */
   readonly commonName: string | undefined
+  /** The fields of the subject in the certificate's order, each as dotted OID and value; control characters are `_`. */
+  readonly subjectFields: ReadonlyArray<readonly [oid: string, value: string]>
+  /** The mail addresses of the extensions subjectAltName and issuerAltName, in the same way. */
+  readonly emails: { readonly subjectAltName: ReadonlyArray<string>; readonly issuerAltName: ReadonlyArray<string> }
   /** X.509 bits (digitalSignature 0x80 ... decipherOnly 0x8000), undefined when the extension is absent. */
   readonly keyUsage: number | undefined
   /** Dotted OIDs; empty when the extension cannot be read, undefined when it is absent. */
@@ -36,10 +40,16 @@ export interface PeerCertificate {
 export function decodeCertificate(x509: number): PeerCertificate {
   const subject = libcrypto.X509_get_subject_name(x509) ?? 0
   const keyUsage = libcrypto.X509_get_key_usage(x509)
+  const fields = subjectFields(subject)
   return {
     subject: nameText(subject),
     issuer: nameText(libcrypto.X509_get_issuer_name(x509) ?? 0),
-    commonName: lastCommonName(subject),
+    commonName: fields.findLast(([oid]) => oid === OID_commonName)?.[1],
+    subjectFields: fields,
+    emails: {
+      subjectAltName: emails(x509, NID_subject_alt_name),
+      issuerAltName: emails(x509, NID_issuer_alt_name),
+    },
     keyUsage: keyUsage === 0xffffffff ? undefined : keyUsage,
     extendedKeyUsage: extendedKeyUsage(x509),
     netscapeCertType: netscapeCertType(x509),
@@ -68,8 +78,14 @@ export function dottedOid(name: string): string | undefined {
   const object = libcrypto.OBJ_txt2obj(cString(name).address, 0)
   libcrypto.ERR_clear_error()
   if (!object) return undefined
-  const length = libcrypto.OBJ_obj2txt(scratch.address, scratch.bytes.length, object, 1)
+  const oid = oidOf(object)
   libcrypto.ASN1_OBJECT_free(object)
+  return oid
+}
+
+/** Undefined: it is longer than any that means something. Borrows the object. */
+function oidOf(object: number): string | undefined {
+  const length = libcrypto.OBJ_obj2txt(scratch.address, scratch.bytes.length, object, 1)
   return length > 0 && length < scratch.bytes.length ? text(scratch.bytes.subarray(0, length)) : undefined
 }
 
@@ -82,12 +98,32 @@ function nameText(name: number): string {
   return printed((bio) => libcrypto.X509_NAME_print_ex(bio, name, 0, XN_FLAG_SEP_CPLUS_SPC | UTF8_WITHOUT_CONTROLS))
 }
 
-function lastCommonName(name: number): string | undefined {
-  const after = (position: number) => libcrypto.X509_NAME_get_index_by_NID(name, NID_commonName, position)
-  let last = -1
-  for (let at = after(-1); at >= 0; at = after(at)) last = at
-  if (last < 0) return undefined
-  const value = libcrypto.X509_NAME_ENTRY_get_data(libcrypto.X509_NAME_get_entry(name, last) ?? 0) ?? 0
+function subjectFields(name: number): ReadonlyArray<readonly [string, string]> {
+  const fields: Array<readonly [string, string]> = []
+  for (let at = 0; at < libcrypto.X509_NAME_entry_count(name); at++) {
+    const entry = libcrypto.X509_NAME_get_entry(name, at) ?? 0
+    const oid = oidOf(libcrypto.X509_NAME_ENTRY_get_object(entry) ?? 0)
+    if (oid !== undefined) fields.push([oid, valueText(libcrypto.X509_NAME_ENTRY_get_data(entry) ?? 0)])
+  }
+  return fields
+}
+
+/** The rfc822Names of an extension with general names; none when it is absent or cannot be read. */
+function emails(x509: number, extension: number): ReadonlyArray<string> {
+  const names = libcrypto.X509_get_ext_d2i(x509, extension, 0, 0)
+  libcrypto.ERR_clear_error()
+  if (!names) return []
+  const found: Array<string> = []
+  for (let index = 0; index < libcrypto.OPENSSL_sk_num(names); index++) {
+    const value = libcrypto.GENERAL_NAME_get0_value(libcrypto.OPENSSL_sk_value(names, index) ?? 0, scratch.address)
+    if (value && new DataView(scratch.bytes.buffer).getInt32(0, true) === GEN_EMAIL) found.push(valueText(value))
+  }
+  libcrypto.GENERAL_NAMES_free(names)
+  return found
+}
+
+/** UTF-8, with control characters as `_`. Borrows the ASN1_STRING. */
+function valueText(value: number): string {
   return printed((bio) => libcrypto.ASN1_STRING_print_ex(bio, value, ASN1_STRFLGS_UTF8_CONVERT)).replace(
     /[\u0000-\u001f\u007f]/g,
     "_",
@@ -100,13 +136,8 @@ function extendedKeyUsage(x509: number): ReadonlyArray<string> | undefined {
   if (!usages) return []
   const oids: Array<string> = []
   for (let index = 0; index < libcrypto.OPENSSL_sk_num(usages); index++) {
-    const length = libcrypto.OBJ_obj2txt(
-      scratch.address,
-      scratch.bytes.length,
-      libcrypto.OPENSSL_sk_value(usages, index) ?? 0,
-      1,
-    )
-    if (length > 0 && length < scratch.bytes.length) oids.push(text(scratch.bytes.subarray(0, length)))
+    const oid = oidOf(libcrypto.OPENSSL_sk_value(usages, index) ?? 0)
+    if (oid !== undefined) oids.push(oid)
   }
   libcrypto.EXTENDED_KEY_USAGE_free(usages)
   return oids
@@ -167,7 +198,10 @@ function text(bytes: Uint8Array): string {
 }
 
 const scratch = allocate(1024)
-const NID_commonName = 13
+const GEN_EMAIL = 1
+const OID_commonName = "2.5.4.3"
+const NID_subject_alt_name = 85
+const NID_issuer_alt_name = 86
 const NID_netscape_cert_type = 71
 const NID_ext_key_usage = 126
 /** Values separated by ", ", the parts of a multi-valued one by " + "; short names are the default. */

@@ -11,7 +11,7 @@ export interface PeerRefusal {
   readonly message: string
 }
 
-/** Undefined: accepted. `trust.remoteCertEku` is dotted here. */
+/** Undefined: accepted. OIDs are dotted here: `trust.remoteCertEku`, and `x509UsernameFields` that are fields of the subject. */
 export const verifyPeer = (trust: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined =>
   verifyFingerprint(trust, peer) ??
   verifyIssuer(trust, peer) ??
@@ -83,13 +83,30 @@ const verifyNetscapeType = ({ nsCertType }: ServerTrust, peer: PeerCertificate):
   return { check: "purpose", message: `ns-cert-type ${nsCertType}: the certificate is not made for that role` }
 }
 
-const verifyName = ({ verifyX509Name }: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined => {
-  if (verifyX509Name === undefined) return undefined
-  const { form, value } = verifyX509Name
-  const actual = form === "subject" ? peer.subject : peer.commonName
+const verifyName = (trust: ServerTrust, peer: PeerCertificate): PeerRefusal | undefined => {
+  if (trust.verifyX509Name === undefined) return undefined
+  const { form, value } = trust.verifyX509Name
+  const actual = form === "subject" ? peer.subject : nameOf(peer, trust.x509UsernameFields)
   if (actual !== undefined && nameMatches(form, value, sanitized(actual))) return undefined
-  const has = actual === undefined ? "no common name" : `"${sanitized(actual)}"`
+  const has = actual === undefined ? "no such name" : `"${sanitized(actual)}"`
   return { check: "name", message: `verify-x509-name: expected ${form} "${value}", the certificate has ${has}` }
+}
+
+/** The last value of each field, joined by `_`; undefined when one of them is not there. */
+const nameOf = (peer: PeerCertificate, fields: ServerTrust["x509UsernameFields"]): string | undefined => {
+  const values = fields.map((field) => {
+    if (field === "ext:subjectAltName") return peer.emails.subjectAltName.at(-1)
+    if (field === "ext:issuerAltName") return peer.emails.issuerAltName.at(-1)
+    if (field === "serialNumber") return `0x${evenHex(BigInt(peer.serial))}`
+    return peer.subjectFields.findLast(([oid]) => oid === field)?.[1]
+  })
+  return values.includes(undefined) ? undefined : values.join("_")
+}
+
+/** Whole bytes in capitals. */
+const evenHex = (number: bigint): string => {
+  const hex = number.toString(16).toUpperCase()
+  return hex.length % 2 === 0 ? hex : `0${hex}`
 }
 
 const nameMatches = (form: "subject" | "name" | "name-prefix", expected: string, actual: string): boolean =>

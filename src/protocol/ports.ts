@@ -75,6 +75,10 @@ export interface PeerCertificate {
   readonly issuer: string
   /** The last CN of the subject, undefined when there is none. */
   readonly commonName: string | undefined
+  /** The fields of the subject in the certificate's order, each as dotted OID and value; control characters are `_`. */
+  readonly subjectFields: ReadonlyArray<readonly [oid: string, value: string]>
+  /** The mail addresses of the extensions subjectAltName and issuerAltName, in the same way. */
+  readonly emails: { readonly subjectAltName: ReadonlyArray<string>; readonly issuerAltName: ReadonlyArray<string> }
   /** Bits as in X.509 (digitalSignature 0x80 ... ), undefined when the extension is absent. */
   readonly keyUsage: number | undefined
   /** Dotted OIDs, undefined when the extension is absent. */
@@ -86,6 +90,7 @@ export interface PeerCertificate {
   readonly notAfter: number
   /** SHA-256 over the DER, lower-case hex without separators. */
   readonly sha256: string
+  /** Decimal. */
   readonly serial: string
   /** The rest of the verified chain, the certificate that signed this one first; empty where no chain was verified. */
   readonly issuers: ReadonlyArray<{ readonly sha1: string; readonly sha256: string; readonly serial: string }>

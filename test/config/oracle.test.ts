@@ -54,7 +54,12 @@ const whyRefused = (text: string, { message, line }: Diagnostic): DifferenceId |
   const source = text.split("\n")[line - 1] ?? ""
   const found = refusals.find(([, pattern]) => pattern.test(message))?.[0]
   if (text.includes("<connection>") && /cannot both be given/.test(message)) return "outside"
-  return found ?? (source.includes("setenv opt ") && /incomplete|unexpected/.test(message) ? "setenv-opt" : undefined)
+  return (
+    found ??
+    (source.includes("setenv opt ") && /incomplete|unexpected|needs a file name/.test(message)
+      ? "setenv-opt"
+      : undefined)
+  )
 }
 
 /** By the wording of our messages. */
@@ -67,8 +72,12 @@ const refusals: ReadonlyArray<readonly [DifferenceId, RegExp]> = [
   ["devices", /device/],
   ["ciphers", /cipher|digest/],
   ["lines", /more than \d+ words|a backslash may/],
+  ["words", /unexpected .* after "(bind-dev|tun-mtu-max)"/],
   ["words", /\bexpected (one of|"|a word|hex digits|names separated|a SHA-256|a fingerprint)/],
-  ["content", /there is no |cannot read|in "|not base64|not complete|not a PKCS#12|not hex|is missing|has no block/],
+  [
+    "content",
+    /there is no |holds nothing|cannot read|in "|not base64|not complete|not a PKCS#12|not hex|is missing|has no block/,
+  ],
 ]
 
 const whyAccepted = (text: string, message: string): DifferenceId | undefined => {

@@ -209,6 +209,23 @@ describe("keepalive", () => {
   })
 })
 
+test("x509-username-field names fields of the subject, in capitals as OpenVPN reads them, or mail addresses", () => {
+  const fields = (words: string) => profileOf(minimal(`x509-username-field ${words}`)).trust.x509UsernameFields
+  expect(fields("ou emailAddress serialNumber ext:subjectAltName")).toEqual([
+    "OU",
+    "emailAddress",
+    "serialNumber",
+    "ext:subjectAltName",
+  ])
+  expect(errorsOf(minimal("x509-username-field CN ext:keyUsage"))).toEqual([
+    '5:24: error: x509-username-field: expected a field of the subject, ext:subjectAltName or ext:issuerAltName, not "ext:keyUsage"',
+  ])
+})
+
+test("our own address cannot be the netmask or the peer's as well", () => {
+  expect(errorsOf(minimal("ifconfig 10.8.0.2 10.8.0.2"))).toHaveLength(1)
+})
+
 test("connect-retry-max 0 is unlimited, inactive without bytes counts any traffic", () => {
   expect(profileOf(minimal("connect-retry-max 0")).connectRetryMax).toBeUndefined()
   expect(profileOf(minimal("inactive 60")).keepalive.inactive).toEqual({ seconds: 60, bytes: 0 })

@@ -13,6 +13,13 @@ const fingerprintOfAuthority = async (digest: "sha1" | "sha256") => {
   return text.split("=")[1]!.trim()
 }
 
+/** In hex, as x509-username-field has it. */
+const serialOfServer = async () => {
+  const file = bench.lab.pki.server.certificateFile
+  const text = await succeed(["openssl", "x509", "-in", file, "-noout", "-serial"])
+  return text.split("=")[1]!.trim()
+}
+
 describe("a check that the server's certificate passes", () => {
   const checks: Readonly<Record<string, () => Promise<ReadonlyArray<string>>>> = {
     "remote-cert-ku": async () => ["remote-cert-ku 06 a0"],
@@ -22,6 +29,10 @@ describe("a check that the server's certificate passes", () => {
     "ns-cert-type": async () => ["ns-cert-type server"],
     "verify-hash SHA1": async () => [`verify-hash ${await fingerprintOfAuthority("sha1")} SHA1`],
     "verify-hash SHA256": async () => [`verify-hash ${await fingerprintOfAuthority("sha256")} SHA256`],
+    "x509-username-field": async () => [
+      "x509-username-field o serialNumber",
+      `verify-x509-name "Culvert test_0x${await serialOfServer()}" name`,
+    ],
     "crl-verify of others": async () => [
       "<crl-verify>",
       (await bench.lab.pki.authority.revoke()).trim(),
@@ -40,6 +51,10 @@ describe("a check that it fails", () => {
     ["remote-cert-ku 06", "remote-cert-ku: expected all bits of 0x6, the certificate has 0xa0"],
     ['remote-cert-eku "TLS Web Client Authentication"', "remote-cert-eku: expected 1.3.6.1.5.5.7.3.2"],
     ["ns-cert-type client", "ns-cert-type client"],
+    [
+      "x509-username-field O\nverify-x509-name server.culvert.test name",
+      'expected name "server.culvert.test", the certificate has "Culvert test"',
+    ],
     [`verify-hash ${new Array(20).fill("AB").join(":")} SHA1`, "verify-hash: expected abab"],
   ] as const
   test.each([...checks])("%s", async (line, reason) => {

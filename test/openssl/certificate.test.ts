@@ -27,7 +27,11 @@ function facts(identity: Issued): PeerCertificate {
 
 describe("a certificate with everything", () => {
   const subject = "/C=KG/ST=NA/O=OpenVPN-TEST/CN=first/CN=server/emailAddress=me@example.net"
-  const extensions = [...SERVER, "nsCertType=server"]
+  const names = [
+    "subjectAltName=DNS:x.example,email:a@example.net,email:b@example.net",
+    "issuerAltName=email:c@example.net",
+  ]
+  const extensions = [...SERVER, "nsCertType=server", ...names]
   const identity = authority.issue("server", "rsa", extensions, subject)
   const peer = facts(identity)
   const asOpenSslSays = (...args: Array<string>) =>
@@ -40,6 +44,17 @@ describe("a certificate with everything", () => {
 
   test("the last common name", () => {
     expect(peer.commonName).toBe("server")
+  })
+
+  test("each field of the subject, and the mail addresses of its other names", () => {
+    expect(peer.subjectFields.map(([, value]) => value)).toEqual([
+      ...["KG", "NA", "OpenVPN-TEST", "first", "server", "me@example.net"],
+    ])
+    expect(peer.subjectFields.at(-2)).toEqual(["2.5.4.3", "server"])
+    expect(peer.emails).toEqual({
+      subjectAltName: ["a@example.net", "b@example.net"],
+      issuerAltName: ["c@example.net"],
+    })
   })
 
   test("key usage, extended key usage, Netscape type", () => {

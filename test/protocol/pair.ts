@@ -248,7 +248,7 @@ const tlsContext = (options: PairOptions): { client: TlsContext; server: TlsCont
     remoteCertEku: undefined,
     nsCertType: undefined,
     verifyX509Name: undefined,
-    x509UsernameFields: ["CN"],
+    x509UsernameFields: ["2.5.4.3"],
   }
   const make = (side: string, create: () => TlsContext): TlsContext => {
     const name = `${side} ${version} ${options.wrongAuthority === true}`

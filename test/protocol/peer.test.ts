@@ -7,13 +7,19 @@ const certificate: PeerCertificate = {
   subject: "C=KG, ST=NA, O=OpenVPN-TEST, CN=vpn.example.net, emailAddress=me@example.net",
   issuer: "CN=authority",
   commonName: "vpn.example.net",
+  subjectFields: [
+    ["2.5.4.10", "OpenVPN-TEST"],
+    ["2.5.4.3", "first"],
+    ["2.5.4.3", "vpn.example.net"],
+  ],
+  emails: { subjectAltName: ["a@example.net", "b@example.net"], issuerAltName: [] },
   keyUsage: 0xa0,
   extendedKeyUsage: ["1.3.6.1.5.5.7.3.1"],
   netscapeCertType: undefined,
   notBefore: 0,
   notAfter: 4_000_000_000,
   sha256: "ab".repeat(32),
-  serial: "1",
+  serial: "11",
   issuers: [{ sha1: "cd".repeat(20), sha256: "cd".repeat(32), serial: "2" }],
 }
 const trust: ServerTrust = {
@@ -26,7 +32,7 @@ const trust: ServerTrust = {
   remoteCertEku: undefined,
   nsCertType: undefined,
   verifyX509Name: undefined,
-  x509UsernameFields: ["CN"],
+  x509UsernameFields: ["2.5.4.3"],
 }
 const verify = (change: Partial<ServerTrust>, peer: Partial<PeerCertificate> = {}) =>
   verifyPeer({ ...trust, ...change }, { ...certificate, ...peer })
@@ -80,11 +86,22 @@ describe("verify-x509-name", () => {
   })
 
   test("a certificate without common name has none that matches", () => {
-    expect(named("name", "x", { commonName: undefined })?.message).toContain("no common name")
+    expect(named("name", "x", { subjectFields: [["2.5.4.10", "x"]] })?.message).toContain("no such name")
+  })
+
+  test("x509-username-field says what the name is: the last of each field, joined", () => {
+    const expected = (x509UsernameFields: ServerTrust["x509UsernameFields"], value: string) =>
+      verify({ x509UsernameFields, verifyX509Name: { form: "name", value } })
+    expect(expected(["2.5.4.10"], "OpenVPN-TEST")).toBeUndefined()
+    expect(expected(["2.5.4.10"], "vpn.example.net")?.message).toContain('the certificate has "OpenVPN-TEST"')
+    expect(expected(["ext:subjectAltName", "2.5.4.3"], "b@example.net_vpn.example.net")).toBeUndefined()
+    expect(expected(["serialNumber"], "0x0B")).toBeUndefined()
+    expect(expected(["ext:issuerAltName"], "undefined")?.message).toContain("no such name")
+    expect(expected(["2.5.4.3", "2.5.4.42"], "vpn.example.net_undefined")?.message).toContain("no such name")
   })
 
   test("control characters in a certificate neither match nor reach the log", () => {
-    const refusal = named("name", "a\nb", { commonName: "a\nb" })
+    const refusal = named("name", "a\nb", { subjectFields: [["2.5.4.3", "a\nb"]] })
     expect(refusal?.message).toContain('the certificate has "a_b"')
   })
 })

@@ -1,6 +1,16 @@
 /** Rows: keys, certificates, what proves that the server is the right one, ciphers, and renegotiation. */
-import { flag, honoured, ignored, ignoredLoudly, notYet, type Row, refused, takes, takesMany, usage } from "../row.ts"
-import { fingerprint, hexBits, integer, nameList, oneOf, seconds, sha256Fingerprint, text } from "../values.ts"
+import { flag, honoured, ignored, ignoredLoudly, type Row, refused, takes, takesMany, usage } from "../row.ts"
+import {
+  certificateField,
+  fingerprint,
+  hexBits,
+  integer,
+  nameList,
+  oneOf,
+  seconds,
+  sha256Fingerprint,
+  text,
+} from "../values.ts"
 
 const certificateFile = { maximumBytes: 1048576 }
 const keyFile = { maximumBytes: 65536 }
@@ -107,10 +117,9 @@ export const crypto = {
     doc: "The server's certificate must have this subject, with `name` this common name, with `name-prefix` one that begins so.",
   }),
   "x509-username-field": honoured({
-    takes: takesMany([text("field")], text("field")),
-    pending: notYet("without it `verify-x509-name` compares the common name"),
+    takes: takesMany([certificateField], certificateField),
     otherwise: "CN",
-    doc: "The fields of the certificate that `verify-x509-name NAME name` compares, joined by `_`; `ext:` before an extension.",
+    doc: "The fields of the subject that `verify-x509-name NAME name` compares, joined by `_`; `serialNumber` is the certificate's, `ext:subjectAltName` its last mail address.",
   }),
   "x509-track": ignored("no scripts are run", "Hand fields of certificates to scripts.", { takes: usage("field") }),
   "tls-verify": refused(

@@ -68,6 +68,7 @@ export const process = {
   "disable-occ": ignored("options are not compared with the server's", "Do not compare options with the server's."),
   "disable-dco": ignored("packets are always handled in the process", "Do not handle packets in the kernel.", {
     takes: usage("[word...]"),
+    connection: true,
   }),
   "use-prediction-resistance": ignored("OpenSSL's generator is used", "Reseed the random number generator often."),
   user: ignored(container, "The user to become.", { takes: usage("name") }),
