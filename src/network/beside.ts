@@ -29,7 +29,7 @@ export const planBeside = (host: HostFacts, direct: ReadonlyArray<string>): Read
   return [
     ...copied.map(({ target, hop }) => routeChange({ target, hop, table: ours.table })),
     ...defaults,
-    ...answering.map(ruleChange),
+    ...answering.map((address) => ruleChange(address, ours.table)),
     ...direct.flatMap((network) => {
       const hop = gatewayFor(host, network)
       // A network that the pod is attached to has its own route.

@@ -21,16 +21,18 @@ export interface RouteLine {
   readonly metric?: number | undefined
   /** Undefined: the main table. */
   readonly table?: number
+  /** What new connections take for their source; undefined: the device's first address. */
+  readonly source?: string | undefined
 }
 
-/** Our mark on routes (`proto`), our table and the preference of our rules: by these a restart finds its leftovers. */
-export const ours = { protocol: 149, table: 4911, preference: 4911 } as const
+/** Our mark on routes (`proto`), our tables and the preference of our rules: by these a restart finds its leftovers. */
+export const ours = { protocol: 149, table: 4911, preference: 4911, formerTable: 4912, formerMetric: 4912 } as const
 
 export const isIpv6 = (address: string): boolean => address.includes(":")
 
 const familyOf = (address: string): Change["family"] => (isIpv6(address) ? "ipv6" : "ipv4")
 
-export const routeChange = ({ target, hop, metric, table }: RouteLine): Change => {
+export const routeChange = ({ target, hop, metric, table, source }: RouteLine): Change => {
   const where =
     hop === "unreachable"
       ? `unreachable ${target}`
@@ -39,7 +41,7 @@ export const routeChange = ({ target, hop, metric, table }: RouteLine): Change =
   const onlink = hop !== "unreachable" && hop.gateway !== undefined && table !== undefined ? " onlink" : ""
   const rest = `${table === undefined ? "" : ` table ${table}`}${metric === undefined ? "" : ` metric ${metric}`}`
   return {
-    apply: `route replace ${where}${onlink} proto ${ours.protocol}${rest}`,
+    apply: `route replace ${where}${onlink} proto ${ours.protocol}${rest}${source === undefined ? "" : ` src ${source}`}`,
     undo: `route del ${where} proto ${ours.protocol}${rest}`,
     family: familyOf(target),
   }
@@ -54,14 +56,14 @@ export const linkChange = (device: string, mtu: number): Change => ({
 export const hostRoute = (address: string, hop: NextHop): Change =>
   routeChange({ target: `${address}/${isIpv6(address) ? 128 : 32}`, hop })
 
-/** Who answers from this address looks into our table. A rule cannot be replaced, so leftovers are removed before. */
-export const ruleChange = (address: string): Change => {
-  const rule = `from ${address} lookup ${ours.table} pref ${ours.preference}`
+/** Who sends from this address looks into a table of ours. A rule cannot be replaced, so leftovers are removed before. */
+export const ruleChange = (address: string, table: number): Change => {
+  const rule = `from ${address} lookup ${table} pref ${ours.preference}`
   return { apply: `rule add ${rule}`, undo: `rule del ${rule}`, family: familyOf(address) }
 }
 
 /** What a predecessor that was killed may have left; each line may fail. */
 export const leftovers: ReadonlyArray<string> = [
   `route flush table all proto ${ours.protocol}`,
-  ...Array.from({ length: 8 }, () => `rule del pref ${ours.preference}`),
+  ...Array.from({ length: 16 }, () => `rule del pref ${ours.preference}`),
 ]

@@ -11,9 +11,10 @@ export {
   type ServerEndpoint,
   tableName,
 } from "./firewall.ts"
+export { type Former, planFormer } from "./former.ts"
 export { Ip, IpError } from "./ip.ts"
 export { KillSwitch } from "./killswitch.ts"
 export { Network } from "./network.ts"
 export { FirewallError, Nft, type NftObject } from "./nft.ts"
-export { mergeNetwork, namesIn, type Plan, type PlanInput, planNetwork } from "./plan.ts"
+export { mergeNetwork, namesIn, type Plan, type PlanInput, planNetwork, tunnelAddresses } from "./plan.ts"
 export { forwarding, originalOf, parseResolvConf, type ResolvConf } from "./resolvconf.ts"

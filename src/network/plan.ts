@@ -30,40 +30,60 @@ export interface PlanInput extends RouteInput {
 
 export const planNetwork = (input: PlanInput): Plan => {
   const { device, options, leave } = input
-  const notes: Array<string> = []
-  const addresses: Array<string> = []
+  const tunnel = addressesOf(options, input.isEthernet)
+  const addresses = tunnel.map(({ cidr }) => cidr)
   const changes: Array<Change> = [...input.beside, linkChange(device, input.mtu)]
-  const address = (line: string, cidr: string) => {
-    addresses.push(cidr)
-    const ipv6 = isIpv6(cidr)
-    if (leave.addresses) return
-    changes.push({
-      apply: `address replace ${line} dev ${device}${ipv6 ? " nodad" : ""}`,
-      undo: `address del ${line} dev ${device}`,
-      family: ipv6 ? "ipv6" : "ipv4",
-    })
-  }
-
-  const ifconfig = options.ifconfig
-  if (ifconfig !== undefined && !(isAddress(ifconfig.local) && isAddress(ifconfig.second))) {
-    notes.push(`ifconfig ${ifconfig.local} ${ifconfig.second}: these are no addresses`)
-  } else if (ifconfig !== undefined) {
-    const hasNetmask = input.isEthernet || options.topology === "subnet"
-    const prefix = hasNetmask ? prefixOfNetmask(ifconfig.second) : undefined
-    if (prefix !== undefined) address(`${ifconfig.local}/${prefix}`, `${ifconfig.local}/${prefix}`)
-    else address(`${ifconfig.local} peer ${ifconfig.second}`, `${ifconfig.local}/32`)
-  }
-  if (options.ifconfigIpv6 !== undefined && !isAddress(options.ifconfigIpv6.local)) {
-    notes.push(`ifconfig-ipv6 ${options.ifconfigIpv6.local}: this is no address`)
-  } else if (options.ifconfigIpv6 !== undefined) {
-    const { local, prefix } = options.ifconfigIpv6
-    address(`${local}/${prefix}`, `${local}/${prefix}`)
-  }
-
+  if (!leave.addresses) changes.push(...tunnel.map((address) => addressChange(address, device)))
   const routes = planRoutes(input)
   if (!leave.routes) changes.push(...routes.changes)
-  notes.push(...routes.notes, ...overlapsWith(input.exceptions, addresses))
+  const notes = [...notAddresses(options), ...routes.notes, ...overlapsWith(input.exceptions, addresses)]
   return { changes, addresses, notes, conflict: conflictOf(addresses, input) }
+}
+
+/** The tunnel's addresses, with prefix length. */
+export const tunnelAddresses = (options: NetworkOptions, isEthernet: boolean): ReadonlyArray<string> =>
+  addressesOf(options, isEthernet).map(({ cidr }) => cidr)
+
+interface TunnelAddress {
+  /** As `ip` wants it. */
+  readonly line: string
+  readonly cidr: string
+}
+
+const addressesOf = ({ ifconfig, ifconfigIpv6, topology }: NetworkOptions, isEthernet: boolean) => {
+  const addresses: Array<TunnelAddress> = []
+  if (ifconfig !== undefined && isAddress(ifconfig.local) && isAddress(ifconfig.second)) {
+    const { local, second } = ifconfig
+    const prefix = isEthernet || topology === "subnet" ? prefixOfNetmask(second) : undefined
+    addresses.push(
+      prefix === undefined
+        ? { line: `${local} peer ${second}`, cidr: `${local}/32` }
+        : { line: `${local}/${prefix}`, cidr: `${local}/${prefix}` },
+    )
+  }
+  if (ifconfigIpv6 !== undefined && isAddress(ifconfigIpv6.local)) {
+    const cidr = `${ifconfigIpv6.local}/${ifconfigIpv6.prefix}`
+    addresses.push({ line: cidr, cidr })
+  }
+  return addresses
+}
+
+const notAddresses = ({ ifconfig, ifconfigIpv6 }: NetworkOptions): ReadonlyArray<string> => [
+  ...(ifconfig === undefined || (isAddress(ifconfig.local) && isAddress(ifconfig.second))
+    ? []
+    : [`ifconfig ${ifconfig.local} ${ifconfig.second}: these are no addresses`]),
+  ...(ifconfigIpv6 === undefined || isAddress(ifconfigIpv6.local)
+    ? []
+    : [`ifconfig-ipv6 ${ifconfigIpv6.local}: this is no address`]),
+]
+
+const addressChange = ({ line, cidr }: TunnelAddress, device: string): Change => {
+  const ipv6 = isIpv6(cidr)
+  return {
+    apply: `address replace ${line} dev ${device}${ipv6 ? " nodad" : ""}`,
+    undo: `address del ${line} dev ${device}`,
+    family: ipv6 ? "ipv6" : "ipv4",
+  }
 }
 
 /** Merges what the file and the server say: the server's single values win, lists are joined. */

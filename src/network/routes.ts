@@ -13,6 +13,8 @@ export interface RouteInput {
   /** Of a tap device. */
   readonly isEthernet: boolean
   readonly options: NetworkOptions
+  /** The device has other addresses as well: routes say that new connections take the one of `options`. */
+  readonly hasFormer: boolean
   /** The server's address and the way to it outside the tunnel; undefined way: none is known. */
   readonly server: { readonly address: string; readonly via: NextHop | undefined }
   readonly host: HostFacts
@@ -42,7 +44,10 @@ export const planRoutes = (
     lines.filter((line) => !lacksGateway(line, input)),
     input,
   )
-  return { changes: [...besideTheTunnel(kept, input), ...kept.map(routeChange)], notes: [...notes, ...conflicts] }
+  return {
+    changes: [...besideTheTunnel(kept, input), ...kept.map((line) => routeChange(withSource(line, input)))],
+    notes: [...notes, ...conflicts],
+  }
 }
 
 /**
@@ -195,6 +200,14 @@ const besideTheTunnel = (lines: ReadonlyArray<RouteLine>, input: RouteInput): Re
     }),
     ...(wantsServer && server.via !== undefined ? [hostRoute(server.address, server.via)] : []),
   ]
+}
+
+/** IPv6 has a mark on the other addresses instead. */
+const withSource = (line: RouteLine, { options: { ifconfig }, device, hasFormer }: RouteInput): RouteLine => {
+  const isOurs = line.hop !== "unreachable" && line.hop.device === device && !isIpv6(line.target)
+  return hasFormer && isOurs && ifconfig !== undefined && isAddress(ifconfig.local)
+    ? { ...line, source: ifconfig.local }
+    : line
 }
 
 /** What `vpn_gateway` stands for: `route-gateway`, else the peer of a point-to-point address. */

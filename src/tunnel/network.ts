@@ -17,13 +17,17 @@ import { AttemptFailed } from "./errors.ts"
 import { type Address, Resolver } from "./resolve.ts"
 import { StatusRef } from "./status.ts"
 
-/** Makes the host's network what file and push say. Returns the tunnel's addresses; nothing is applied when there is a conflict. */
+/**
+ * Makes the host's network what file and push say. Returns the tunnel's addresses; nothing is applied when there is a conflict.
+ * `hasFormer`: there are connections that use other addresses of the tunnel still.
+ */
 export const applyNetwork = Effect.fnUntraced(function* (
   profile: Profile,
   options: Profile["network"],
   mtu: number,
   server: Address,
   via: NextHop | undefined,
+  hasFormer: boolean,
 ) {
   const device = yield* TunDevice
   const network = yield* Network
@@ -36,6 +40,7 @@ export const applyNetwork = Effect.fnUntraced(function* (
     isEthernet: device.type === "tap",
     mtu,
     options,
+    hasFormer: hasFormer && !profile.ifconfigNoexec,
     server: { address: server.address, via },
     host,
     beside: device.managed ? planBeside(host, network.direct) : [],

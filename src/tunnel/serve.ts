@@ -34,7 +34,7 @@ export const serve = Effect.fnUntraced(function* ({
   const configure = Effect.fnUntraced(function* (pushed: Pushed | undefined) {
     const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
     const { mtu } = yield* path.sizes(pushed, network.ifconfigIpv6 !== undefined)
-    const addresses = yield* applyNetwork(profile, network, mtu, address, hop)
+    const addresses = yield* applyNetwork(profile, network, mtu, address, hop, false)
     const hostNetwork = yield* Network
     const killSwitch = yield* KillSwitch
     const device = yield* TunDevice

@@ -53,6 +53,7 @@ const input = (options: NetworkOptions, rest: Partial<PlanInput> = {}): PlanInpu
   isEthernet: false,
   mtu: 1500,
   options,
+  hasFormer: false,
   server: { address: "192.0.2.1", via: { device: "eth0", gateway: "10.244.1.1" } },
   host: bridged,
   beside: [],
@@ -374,4 +375,20 @@ test("the server's values win over the file's, routes of both count", () => {
   expect(merged.topology).toBe("subnet")
   expect(merged.routes).toHaveLength(2)
   expect(merged.redirectGateway).toEqual(["def1"])
+})
+
+test("while the device has addresses of before, routes say which one new connections take; IPv6 has a mark for that", () => {
+  const options: NetworkOptions = {
+    ...subnet,
+    routes: [route("10.9.0.0", 16), route("10.10.0.0", 16, "net_gateway")],
+    routesIpv6: [route("fd00:9::", 48)],
+  }
+  const lines = planNetwork(input(options, { hasFormer: true })).changes.map(({ apply }) => apply)
+  expect(lines).toContain("route replace 10.9.0.0/16 dev tun0 proto 149 src 10.8.0.2")
+  expect(lines).toContain("route replace 10.10.0.0/16 via 10.244.1.1 dev eth0 proto 149")
+  expect(lines).toContain("route replace fd00:9::/48 dev tun0 proto 149")
+  const before = planNetwork(input(options)).changes
+  expect(before.map(({ undo }) => undo)).toEqual(
+    planNetwork(input(options, { hasFormer: true })).changes.map(({ undo }) => undo),
+  )
 })
