@@ -62,6 +62,8 @@ export class Browser implements AsyncDisposable {
     })
     const browser = new Browser(child, directory, socket)
     for (const domain of ["Page", "Network", "Runtime", "Log"]) await browser.call(`${domain}.enable`)
+    // They would be in the screenshots.
+    await browser.call("Emulation.setScrollbarsHidden", { hidden: true })
     return browser
   }
 
