@@ -5,6 +5,7 @@ import { formatDiagnostic } from "../config/index.ts"
 import {
   levelOfVerb,
   logLayer,
+  prepare,
   readSettings,
   type SettingName,
   type Settings,
@@ -22,6 +23,7 @@ import {
   readPod,
   run,
   StatusRef,
+  startSupervised,
 } from "../tunnel/index.ts"
 import { version } from "../version.ts"
 import { type Loaded, loadProfile } from "./profile.ts"
@@ -66,11 +68,16 @@ const sidecar = (settings: Settings, loaded: Loaded) =>
       credentials: credentialFiles(places(settings)),
     }
     const tunnel = run(loaded, source, readPod(settings, process.env))
-    if (settings.http !== "off") yield* serve(settings.http, sources)
-    if (settings.controlTokenFile !== undefined) {
-      yield* serveControl(settings.control, settings.controlTokenFile, (yield* Control).ask)
-    }
-    return yield* tunnel
+    const { http, control, controlTokenFile } = settings
+    const answers = yield* prepare(sources)
+    const { ask } = yield* Control
+    const servers = [
+      ...(http === "off" ? [] : [yield* startSupervised("HTTP server", running(serve(http, answers)))]),
+      ...(controlTokenFile === undefined
+        ? []
+        : [yield* startSupervised("control server", running(serveControl(control, controlTokenFile, ask)))]),
+    ]
+    return yield* Effect.raceAllFirst([tunnel, ...servers])
   }).pipe(
     Effect.scoped,
     Effect.tapError((error) =>
@@ -85,6 +92,8 @@ const sidecar = (settings: Settings, loaded: Loaded) =>
     ),
     Effect.onExit(() => Effect.logInfo("stopped").pipe(Effect.annotateLogs({ event: "stopped" }))),
   )
+
+const running = Effect.map((server: { readonly running: Effect.Effect<never, Error> }) => server.running)
 
 const tellNotes = Effect.fnUntraced(function* ({ notes }: Loaded) {
   const status = yield* StatusRef

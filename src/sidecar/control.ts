@@ -8,7 +8,7 @@ import { Data, Effect, Layer, Redacted, Result, Runtime } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Listen } from "../settings/index.ts"
 import type { Wish } from "../tunnel/index.ts"
-import { listenWith, route } from "./http.ts"
+import { listenWith, route } from "./listener.ts"
 
 export class ControlTokenError extends Data.TaggedError("ControlTokenError")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 64

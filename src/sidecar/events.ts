@@ -118,6 +118,8 @@ export const events: Readonly<Record<string, EventRow>> = {
     meaning: "A part of the program crashed; please report it.",
     facts: ["part", "cause", "crashesWithinAMinute"],
   },
+  request_failed: { level: "error", meaning: "A request over HTTP met a defect and was answered with 500." },
+  query_failed: { level: "error", meaning: "A DNS query met a defect and was not answered." },
   part_restarted: { level: "info", meaning: "A part that had crashed is started again.", facts: ["part"] },
   stopping: { level: "info", meaning: "The program was asked to stop." },
   failed: { level: "error", meaning: "Why the program ends; the exit code says the same.", facts: ["reason"] },

@@ -1,17 +1,14 @@
 /** Probes, status, metrics and the page over HTTP. Read-only: no request changes anything, no answer holds a credential. */
 import { createHash } from "node:crypto"
-import { Data, Effect, Layer, Runtime, type Scope, Stream } from "effect"
-import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { Effect, Layer, Queue, type Scope, Stream } from "effect"
+import { type HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Listen } from "../settings/index.ts"
 import type { Happened, Status } from "../tunnel/index.ts"
 import { type Check, liveness, type Observation, readiness } from "./health.ts"
+import { listenWith, route, ServerCrashed } from "./listener.ts"
 import { describe, type Live, makeLive } from "./live.ts"
 import { makeMetrics } from "./metrics.ts"
 import pageFile from "./page.html" with { type: "text" }
-
-export class HttpError extends Data.TaggedError("HttpError")<{ readonly message: string }> {
-  override readonly [Runtime.errorExitCode] = 71
-}
 
 /** Where the answers come from. All are cheap and none waits. */
 export interface Sources {
@@ -22,8 +19,15 @@ export interface Sources {
   readonly listen: (listener: (happened: Happened) => void) => Effect.Effect<void, never, Scope.Scope>
 }
 
-/** Serves until the scope ends. */
-export const serve = Effect.fnUntraced(function* (listen: Listen, sources: Sources) {
+/** What is answered. Counts and the page's history are here, so that they outlive a crash of the server. */
+export interface Answers {
+  readonly routes: Layer.Layer<never, never, HttpRouter.HttpRouter>
+  /** Never succeeds; belongs to the server's run. */
+  readonly running: Effect.Effect<never, ServerCrashed>
+}
+
+/** Counts events until the scope ends. */
+export const prepare = Effect.fnUntraced(function* (sources: Sources) {
   const observe = (): Observation => {
     const counters = sources.counters()
     const at = sources.now()
@@ -36,11 +40,17 @@ export const serve = Effect.fnUntraced(function* (listen: Listen, sources: Sourc
   }
   const seen = { observe, counters: sources.counters }
   const metrics = makeMetrics(seen)
-  yield* sources.listen(metrics.happened)
+  const broken = yield* Queue.unbounded<ServerCrashed>()
+  yield* sources.listen((happened) => {
+    try {
+      metrics.happened(happened)
+    } catch (error) {
+      Queue.offerUnsafe(broken, new ServerCrashed({ message: `counting ${happened.event}: ${String(error)}` }))
+    }
+  })
   const live = yield* makeLive(seen)
-  return yield* listenWith(
-    listen,
-    Layer.mergeAll(
+  const answers: Answers = {
+    routes: Layer.mergeAll(
       probes(observe),
       get(
         "/status",
@@ -55,58 +65,16 @@ export const serve = Effect.fnUntraced(function* (listen: Listen, sources: Sourc
       get("/", Effect.succeed(HttpServerResponse.text(page, { contentType: "text/html; charset=utf-8", headers }))),
       get("/events", events(live)),
     ),
-    "another address can be given with --http or CULVERT_HTTP",
-  )
+    running: Effect.raceFirst(live.sampling, Effect.flatMap(Queue.take(broken), Effect.fail)),
+  }
+  return answers
 })
 
-/** One listening socket for these routes; `hint` is for the case that it cannot be had. */
-export const listenWith = Effect.fnUntraced(function* (
-  listen: Listen,
-  routes: Layer.Layer<never, never, HttpRouter.HttpRouter>,
-  hint: string,
-) {
-  const { handler, dispose } = HttpRouter.toWebHandler(routes.pipe(Layer.provide(HttpServer.layerServices)), {
-    disableLogger: true,
-    routerConfig: { ignoreTrailingSlash: false },
-  })
-  yield* Effect.addFinalizer(() => Effect.promise(() => dispose()))
-  return yield* Effect.acquireRelease(
-    Effect.try({
-      try: () =>
-        Bun.serve({
-          hostname: listen.hostname,
-          port: listen.port,
-          // No request has a body that is read.
-          maxRequestBodySize: 1024,
-          // A defect's page would show the program's source and environment.
-          development: false,
-          fetch: (request) => handler(request),
-        }),
-      catch: (error) =>
-        new HttpError({
-          message: `listening on ${listen.hostname}:${listen.port}: ${error instanceof Error ? error.message : String(error)}; ${hint}`,
-        }),
-    }),
-    (server) => Effect.promise(() => server.stop(true)),
-  )
+/** Serves until the scope ends. */
+export const serve = Effect.fnUntraced(function* (listen: Listen, { routes, running }: Answers) {
+  const server = yield* listenWith(listen, routes, "another address can be given with --http or CULVERT_HTTP")
+  return { port: server.port, running: Effect.raceFirst(server.running, running) }
 })
-
-/** A path that knows one method; the others are told so. HEAD is GET without the body (RFC 9110 9.3.2). */
-export const route = <E, R>(
-  method: "GET" | "POST",
-  path: HttpRouter.PathInput,
-  answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
-) =>
-  HttpRouter.add(
-    "*",
-    path,
-    Effect.gen(function* () {
-      const asked = (yield* HttpServerRequest.HttpServerRequest).method
-      if (asked === method || (asked === "HEAD" && method === "GET")) return yield* answer
-      const allow = method === "GET" ? "GET, HEAD" : method
-      return HttpServerResponse.text(`${path} takes ${allow}\n`, { status: 405, headers: { allow } })
-    }),
-  )
 
 const get = <E, R>(path: HttpRouter.PathInput, answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
   route("GET", path, answer)
@@ -154,7 +122,7 @@ const events = (live: Live) =>
     // Nobody would ever read these messages.
     if ((yield* HttpServerRequest.HttpServerRequest).method === "HEAD")
       return HttpServerResponse.empty({ ...head, status: 200 })
-    const messages = live()
+    const messages = live.read()
     return messages === undefined
       ? HttpServerResponse.text("too many readers\n", { status: 503 })
       : HttpServerResponse.stream(Stream.encodeText(messages), head)

@@ -1,6 +1,7 @@
 export { ControlTokenError, serveControl } from "./control.ts"
 export { type Check, liveness, type Observation, readiness } from "./health.ts"
-export { HttpError, type Sources, serve } from "./http.ts"
+export { prepare, type Sources, serve } from "./http.ts"
+export { HttpError } from "./listener.ts"
 export { type LogFormat, type LogLevelName, levelOfVerb, logLayer } from "./log.ts"
 export { makeMetrics } from "./metrics.ts"
 export { readSettings, type SettingName, type Settings, table } from "./settings.ts"

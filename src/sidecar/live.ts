@@ -11,10 +11,13 @@ export interface LiveSources {
   readonly counters: () => Readonly<Record<string, number>>
 }
 
-/** Server-sent events; undefined when there are too many readers. */
-export type Live = () => Stream.Stream<string> | undefined
+export interface Live {
+  /** Server-sent events; undefined when there are too many readers. */
+  readonly read: () => Stream.Stream<string> | undefined
+  /** Never ends: without it there is nothing new to read. */
+  readonly sampling: Effect.Effect<never>
+}
 
-/** Samples until the scope ends. */
 export const makeLive = Effect.fnUntraced(function* (sources: LiveSources) {
   const history = new History(historyLength)
   // A reader that is slow skips seconds; it never holds up the others.
@@ -32,9 +35,8 @@ export const makeLive = Effect.fnUntraced(function* (sources: LiveSources) {
     told = last
   }
   sample()
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep("1 second"), Effect.sync(sample))))
 
-  const live: Live = () => {
+  const read: Live["read"] = () => {
     if (readers >= mostReaders) return undefined
     readers++
     const first = `event: history\ndata: ${JSON.stringify(history.points())}\n\n${timeline(sources)}${present(sources)}`
@@ -46,6 +48,7 @@ export const makeLive = Effect.fnUntraced(function* (sources: LiveSources) {
       ),
     )
   }
+  const live: Live = { read, sampling: Effect.forever(Effect.andThen(Effect.sleep("1 second"), Effect.sync(sample))) }
   return live
 })
 

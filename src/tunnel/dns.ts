@@ -2,18 +2,17 @@
  * The pod's names: a forwarder on loopback that outlives connections, and the way queries come to it. By a redirect of port 53 that
  * the firewall does, or by /etc/resolv.conf.
  */
-import { createSocket } from "node:dgram"
 import { writeFileSync } from "node:fs"
-import { createServer } from "node:net"
-import { Context, Effect, FiberHandle, FiberSet, type Scope } from "effect"
+import { Context, Effect, FiberHandle, type Scope } from "effect"
 import { forwarding, originalOf, podNames, type TunnelNames } from "../network/index.ts"
 import { counted, silentServers } from "./dns/check.ts"
 import { Forwarder } from "./dns/forwarder.ts"
-import { framed, frames } from "./dns/stream.ts"
+import { listen } from "./dns/listen.ts"
 import { makeAsk } from "./dns/upstream.ts"
-import { HostRefused } from "./errors.ts"
+import { HostRefused, type KeepsCrashing } from "./errors.ts"
 import { forwarderPort, isLoopback, type Pod, readText, resolvConfPath } from "./pod.ts"
 import { type Status, StatusRef } from "./status.ts"
+import { startSupervised } from "./supervisor.ts"
 
 export class Dns extends Context.Service<
   Dns,
@@ -26,44 +25,61 @@ export class Dns extends Context.Service<
     readonly forwards: boolean
     /** Asked through the tunnel when the server names nobody. */
     readonly fallback: ReadonlyArray<string>
+    /** Never succeeds; fails when a forwarder that crashes has been started again too often. */
+    readonly lost: Effect.Effect<never, KeepsCrashing>
   }
 >()("culvert/tunnel/Dns") {
   /** `servers`: the names of the VPN servers, which are looked up before there is a tunnel. */
-  static readonly start = Effect.fnUntraced(function* (pod: Pod, servers: ReadonlyArray<string>) {
-    const mode = pod.settings.dnsMode
-    if (!pod.managed || mode === "off") return Dns.none
-    const resolvConf = {
-      ...pod.resolvConf,
-      nameservers: pod.resolvConf.nameservers.filter((address) => !isLoopback(address)),
-    }
+  static readonly start = Effect.fnUntraced(function* (
+    { managed, settings, resolvConf: found }: Pod,
+    servers: ReadonlyArray<string>,
+  ) {
+    const mode = settings.dnsMode
+    if (!managed || mode === "off") return Dns.none
+    const resolvConf = { ...found, nameservers: found.nameservers.filter((address) => !isLoopback(address)) }
     const status = yield* StatusRef
     const queries: Record<string, number> = {}
     yield* status.update({ dnsQueries: queries })
     const plainAsk = yield* makeAsk
     const ask = counted(plainAsk, queries)
-    const names = (servers: ReadonlyArray<string>) => podNames(resolvConf, pod.settings.clusterDomains, servers)
-    const forwarder = new Forwarder(names(servers), ask)
+    const names = (servers: ReadonlyArray<string>) => podNames(resolvConf, settings.clusterDomains, servers)
     const port = mode === "redirect" ? forwarderPort : 53
-    yield* listen(forwarder, "127.0.0.1", port).pipe(Effect.mapError((error) => cannotListen(port, error)))
-    // A pod without IPv6 has no such address, and no queries over it.
-    yield* Effect.ignore(listen(forwarder, "::1", port))
+    // What a forwarder that replaces a crashed one has to know.
+    let pod = names(servers)
+    let tunnel: TunnelNames | undefined
+    let forwarder = new Forwarder(pod, ask)
+    const start = Effect.gen(function* () {
+      forwarder = new Forwarder(pod, ask)
+      forwarder.tunnel = tunnel
+      const running = yield* listen(forwarder, "127.0.0.1", port).pipe(
+        Effect.mapError((error) => cannotListen(port, error)),
+      )
+      // A pod without IPv6 has no such address, and no queries over it.
+      const runningIpv6 = yield* Effect.orElseSucceed(listen(forwarder, "::1", port), () => Effect.never)
+      return Effect.raceFirst(running, runningIpv6)
+    })
+    const lost = yield* startSupervised("DNS forwarder", start)
     if (mode === "resolvconf") yield* useResolvConf
     /** A server may name others while the tunnel is up: only the last ones are watched. */
     const watching = yield* FiberHandle.make<never>()
     return Dns.of({
       forwards: true,
-      fallback: pod.settings.dns,
+      fallback: settings.dns,
+      lost,
       useServers: (others) =>
         Effect.sync(() => {
-          forwarder.pod = names(others)
+          pod = names(others)
+          forwarder.pod = pod
         }),
       tunnel: Effect.fnUntraced(function* (names, search) {
         yield* Effect.acquireRelease(
           Effect.sync(() => {
+            tunnel = names
             forwarder.tunnel = names
           }),
           () =>
             Effect.sync(() => {
+              tunnel = undefined
               forwarder.tunnel = undefined
             }),
         )
@@ -82,6 +98,7 @@ export class Dns extends Context.Service<
   static readonly none = Dns.of({
     forwards: false,
     fallback: [],
+    lost: Effect.never,
     useServers: () => Effect.void,
     tunnel: () => Effect.void,
   })
@@ -103,50 +120,6 @@ const watch = Effect.fnUntraced(function* (
 })
 
 const failuresInARow = 3
-
-/** UDP and TCP on one address, until the scope ends. */
-const listen = Effect.fnUntraced(function* (forwarder: Forwarder, address: string, port: number) {
-  const run = yield* FiberSet.makeRuntime<never>()
-  yield* Effect.acquireRelease(listenUdp(forwarder, address, port, run), (socket) => Effect.sync(() => socket.close()))
-  yield* Effect.acquireRelease(listenTcp(forwarder, address, port, run), (server) => Effect.sync(() => server.close()))
-})
-
-type Fork = (effect: Effect.Effect<void>) => unknown
-
-const listenUdp = (forwarder: Forwarder, address: string, port: number, run: Fork) =>
-  Effect.callback<ReturnType<typeof createSocket>, Error>((resume) => {
-    const socket = createSocket({ type: address.includes(":") ? "udp6" : "udp4", ipv6Only: true })
-    socket.on("error", (error) => resume(Effect.fail(error)))
-    socket.on("message", (message, from) => {
-      run(
-        Effect.map(forwarder.handle(Uint8Array.from(message), false), (answer) => {
-          if (answer !== undefined) socket.send(answer, from.port, from.address, () => {})
-        }),
-      )
-    })
-    socket.bind(port, address, () => resume(Effect.succeed(socket)))
-  })
-
-const listenTcp = (forwarder: Forwarder, address: string, port: number, run: Fork) =>
-  Effect.callback<ReturnType<typeof createServer>, Error>((resume) => {
-    const server = createServer((socket) => {
-      const read = frames((message) => {
-        run(
-          Effect.map(forwarder.handle(message, true), (answer) => {
-            if (answer !== undefined && socket.writable) socket.write(framed(answer))
-          }),
-        )
-      })
-      socket.on("error", () => {})
-      socket.on("data", (chunk) => {
-        if (typeof chunk === "string" || !read(chunk)) socket.destroy()
-      })
-      socket.setTimeout(idleLimit, () => socket.destroy())
-    })
-    server.maxConnections = mostConnections
-    server.on("error", (error) => resume(Effect.fail(error)))
-    server.listen(port, address, () => resume(Effect.succeed(server)))
-  })
 
 const cannotListen = (port: number, error: Error) =>
   new HostRefused({
@@ -176,7 +149,3 @@ function writeResolvConf(search: ReadonlyArray<string>) {
       }),
   })
 }
-
-/** Milliseconds. */
-const idleLimit = 10_000
-const mostConnections = 100

@@ -2,7 +2,7 @@
  * Parts of the program that may crash and are started again: a crash is logged with its cause, and the part builds its
  * state anew. One that keeps crashing ends the program, so that whoever runs the container sees it.
  */
-import { Cause, Clock, Effect, Exit, type Scope } from "effect"
+import { Cause, Clock, Deferred, Effect, Exit, Fiber, type Scope } from "effect"
 import { KeepsCrashing } from "./errors.ts"
 import { StatusRef } from "./status.ts"
 
@@ -36,6 +36,33 @@ export const supervised = Effect.fnUntraced(function* <E, R>(name: string, part:
   name: string,
   part: Effect.Effect<never, E, R>,
 ) => Effect.Effect<never, KeepsCrashing, Exclude<R, Scope.Scope> | StatusRef>
+
+/**
+ * The same for a part that has to be set up before anything else goes on: `start` does that, and gives what then runs. The
+ * first time its failure is the caller's, who gets to know what is wrong with the settings; later ones are crashes. Gives what
+ * fails when the part keeps crashing, which the caller has to wait for.
+ */
+export const startSupervised = Effect.fnUntraced(function* <E, R, E2>(
+  name: string,
+  start: Effect.Effect<Effect.Effect<never, E2>, E, R>,
+) {
+  const started = yield* Deferred.make<void, E>()
+  const part = Effect.gen(function* () {
+    const run = yield* Effect.exit(start)
+    if (Exit.isFailure(run)) {
+      if (yield* Deferred.failCause(started, run.cause)) return yield* Effect.never
+      return yield* Effect.failCause(run.cause)
+    }
+    yield* Deferred.succeed(started, undefined)
+    return yield* run.value
+  })
+  const running = yield* Effect.forkScoped(supervised(name, part))
+  yield* Deferred.await(started)
+  return Fiber.join(running)
+}) as <E, R, E2>(
+  name: string,
+  start: Effect.Effect<Effect.Effect<never, E2>, E, R>,
+) => Effect.Effect<Effect.Effect<never, KeepsCrashing>, E, Exclude<R, Scope.Scope> | Scope.Scope | StatusRef>
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 

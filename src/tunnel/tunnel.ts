@@ -17,6 +17,7 @@ import { type Configuration, type ConfigurationSource, reload } from "./reload.t
 import { Resolver } from "./resolve.ts"
 import { retry } from "./retry.ts"
 import { StatusRef } from "./status.ts"
+import { supervised } from "./supervisor.ts"
 
 /**
  * Runs until there is nothing left to try; interrupting it disconnects, undoes the network and closes the device. The kill
@@ -48,9 +49,10 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
       control.obey(Effect.suspend(() => keepUp(profile))),
       reload(source, configuration, replace),
       plane.lost,
-      readyCheck(pod.settings.readyCheck),
-      countRefused,
-      guard,
+      dns.lost,
+      supervised("ready check", readyCheck(pod.settings.readyCheck)),
+      supervised("counting of refused packets", countRefused),
+      supervised("guard of the kill switch", guard),
     ]).pipe(
       Effect.onInterrupt(() =>
         Effect.andThen(

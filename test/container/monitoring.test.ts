@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { type Sources, serve } from "../../src/sidecar/index.ts"
+import { prepare, type Sources, serve } from "../../src/sidecar/index.ts"
 import { metrics } from "../../src/sidecar/metrics.ts"
 import type { Happened, Status } from "../../src/tunnel/index.ts"
 import { idle } from "../sidecar/world.ts"
@@ -64,7 +64,7 @@ describe.skipIf(prometheus === undefined)(`on Prometheus${prometheus === undefin
         }
         const targets: Record<string, number> = {}
         for (const [name, { sources }] of Object.entries(pods)) {
-          targets[name] = (yield* serve({ hostname: "127.0.0.1", port: 0 }, sources)).port!
+          targets[name] = (yield* serve({ hostname: "127.0.0.1", port: 0 }, yield* prepare(sources))).port!
         }
         yield* Effect.promise(async () => {
           await using server = await Prometheus.start(prometheus!, targets)

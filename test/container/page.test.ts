@@ -3,7 +3,7 @@ import { expect, test } from "bun:test"
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { type Sources, serve } from "../../src/sidecar/index.ts"
+import { prepare, type Sources, serve } from "../../src/sidecar/index.ts"
 import type { Status } from "../../src/tunnel/index.ts"
 import { idle } from "../sidecar/world.ts"
 import { eventually } from "../support/child.ts"
@@ -17,7 +17,8 @@ test.skipIf(chromium === undefined)(
   () =>
     Effect.gen(function* () {
       const scene = makeScene()
-      const server = yield* serve({ hostname: "127.0.0.1", port: 0 }, scene.sources)
+      const server = yield* serve({ hostname: "127.0.0.1", port: 0 }, yield* prepare(scene.sources))
+      yield* Effect.forkScoped(server.running)
       yield* Effect.promise(() => look(`http://127.0.0.1:${server.port}/`, scene))
     }).pipe(Effect.scoped, Effect.runPromise),
   60_000,

@@ -1,11 +1,12 @@
 import { expect } from "bun:test"
-import { Effect } from "effect"
-import { type Sources, serve } from "../../src/sidecar/index.ts"
+import { Effect, Exit, Logger, Scope } from "effect"
+import { prepare, type Sources, serve } from "../../src/sidecar/index.ts"
 import type { Happened } from "../../src/tunnel/index.ts"
 import { it } from "../support/effect.ts"
+import { soon } from "../support/pair.ts"
 import { idle } from "./world.ts"
 
-const served = Effect.gen(function* () {
+const scene = Effect.gen(function* () {
   const world = {
     status: idle,
     counters: { heartbeat: 99_000, lastReceive: 0 } as Record<string, number>,
@@ -22,7 +23,12 @@ const served = Effect.gen(function* () {
     Effect.sync(() => {
       for (const listener of listeners) listener({ at: 0, event, message: event, facts })
     })
-  const server = yield* serve({ hostname: "127.0.0.1", port: 0 }, sources)
+  return { world, sources, happens }
+})
+
+const served = Effect.gen(function* () {
+  const { world, sources, happens } = yield* scene
+  const server = yield* serve({ hostname: "127.0.0.1", port: 0 }, yield* prepare(sources))
   const get = (path: string, init: RequestInit = {}) =>
     Effect.promise(async () => {
       const response = await fetch(`http://127.0.0.1:${server.port}${path}`, init)
@@ -31,7 +37,7 @@ const served = Effect.gen(function* () {
   const codes = Effect.all([get("/startupz"), get("/livez"), get("/readyz")]).pipe(
     Effect.map((all) => all.map(({ status }) => status)),
   )
-  return { world, get, codes, happens, port: server.port! }
+  return { world, get, codes, happens, port: server.port }
 })
 
 it.live("the probes tell the truth in every phase", () =>
@@ -114,7 +120,60 @@ it.live("an unknown path is 404 and a port in use is one clear error", () =>
       now: () => 0,
       listen: () => Effect.void,
     }
-    const error = yield* Effect.flip(serve({ hostname: "127.0.0.1", port: taken.port! }, sources))
+    const error = yield* Effect.flip(serve({ hostname: "127.0.0.1", port: taken.port! }, yield* prepare(sources)))
     expect(error.message).toContain(`127.0.0.1:${taken.port}`)
+  }),
+)
+
+it.live(
+  "a server whose socket is gone says so; what it counted and showed is there again when it is started anew",
+  () =>
+    Effect.gen(function* () {
+      const { sources, happens } = yield* scene
+      const answers = yield* prepare(sources)
+      const scope = yield* Scope.make()
+      const { port, running } = yield* Scope.provide(serve({ hostname: "127.0.0.1", port: 0 }, answers), scope)
+      yield* happens("connected", { seconds: 1 })
+      yield* Scope.close(scope, Exit.void)
+      expect((yield* Effect.flip(running)).message).toBe(`nobody listens on 127.0.0.1:${port} any more`)
+      const again = yield* serve({ hostname: "127.0.0.1", port }, answers)
+      expect(again.port).toBe(port)
+      const body = yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}/metrics`).then((got) => got.text()))
+      expect(body).toContain('openvpn_client_connects_total{result="success"} 1\n')
+    }),
+)
+
+it.live("a request that meets a defect is answered with 500 and told; the server goes on", () =>
+  Effect.gen(function* () {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ message }) => void lines.push(String(message)))
+    yield* Effect.gen(function* () {
+      const { world, get } = yield* served
+      const { counters } = world
+      Object.defineProperty(world, "counters", {
+        get: () => {
+          throw new Error("an invariant")
+        },
+        configurable: true,
+      })
+      expect((yield* get("/status")).status).toBe(500)
+      yield* Effect.promise(() => soon("a line", () => lines.some((line) => line.includes("an invariant"))))
+      Object.defineProperty(world, "counters", { value: counters })
+      expect((yield* get("/status")).status).toBe(200)
+    }).pipe(Effect.provide(Logger.layer([logger])))
+  }),
+)
+
+it.live("an event that cannot be counted is the end of the server's run, and of nothing else", () =>
+  Effect.gen(function* () {
+    const { sources, happens } = yield* scene
+    const { running } = yield* serve({ hostname: "127.0.0.1", port: 0 }, yield* prepare(sources))
+    const broken = {
+      get seconds() {
+        throw new Error("an invariant")
+      },
+    }
+    yield* happens("connected", broken)
+    expect((yield* Effect.flip(running)).message).toBe("counting connected: Error: an invariant")
   }),
 )

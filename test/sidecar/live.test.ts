@@ -25,9 +25,10 @@ it.effect(
       let status: Status = idle
       const sources = { ...world({}), observe: () => ({ ...world({}).observe(), status }) }
       const live = yield* makeLive(sources)
+      yield* Effect.forkScoped(live.sampling)
       const messages: Array<string> = []
       const names = () => messages.flatMap((text) => [...text.matchAll(/^event: (\w+)$/gm)].map(([, name]) => name!))
-      yield* Effect.forkScoped(Stream.runForEach(live()!, (text) => Effect.sync(() => void messages.push(text))))
+      yield* Effect.forkScoped(Stream.runForEach(live.read()!, (text) => Effect.sync(() => void messages.push(text))))
       const second = Effect.andThen(TestClock.adjust("1 second"), Effect.yieldNow.pipe(Effect.repeat({ times: 20 })))
       yield* second
       yield* second
@@ -45,10 +46,10 @@ it.effect(
 it.effect("only so many read at once, and one that leaves makes room", () =>
   Effect.gen(function* () {
     const live = yield* makeLive(world({}))
-    const readers = Array.from({ length: 16 }, () => live()!)
-    expect(live()).toBeUndefined()
+    const readers = Array.from({ length: 16 }, () => live.read()!)
+    expect(live.read()).toBeUndefined()
     yield* Stream.runDrain(Stream.take(readers[0]!, 1))
-    expect(live()).toBeDefined()
-    expect(live()).toBeUndefined()
+    expect(live.read()).toBeDefined()
+    expect(live.read()).toBeUndefined()
   }),
 )

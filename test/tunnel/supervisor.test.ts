@@ -2,7 +2,7 @@ import { expect } from "bun:test"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { StatusRef } from "../../src/tunnel/status.ts"
-import { supervised } from "../../src/tunnel/supervisor.ts"
+import { startSupervised, supervised } from "../../src/tunnel/supervisor.ts"
 import { it } from "../support/effect.ts"
 
 /** A part that crashes after each of the given seconds, then stays. Collects what happened to it. */
@@ -70,4 +70,34 @@ it.effect("crashes that are further apart never end it", () =>
     expect(fiber.pollUnsafe()).toBeUndefined()
     expect(happened.at(-1)).toBe("start 21")
   }),
+)
+
+it.effect(
+  "a part that cannot be set up the first time is its caller's to deal with; later that is a crash like others",
+  () =>
+    Effect.gen(function* () {
+      let starts = 0
+      const start = (ends: ReadonlyArray<string>) =>
+        Effect.suspend(() => {
+          const end = ends[starts++]
+          if (end === "refused") return Effect.fail(new Error("the port is taken"))
+          return Effect.succeed(end === undefined ? Effect.never : Effect.fail(new Error(end)))
+        })
+      expect((yield* Effect.flip(startSupervised("the part", start(["refused"])))).message).toBe("the port is taken")
+      expect(starts).toBe(1)
+
+      starts = 0
+      const running = yield* startSupervised("the part", start(["crash", "refused", "refused"]))
+      yield* TestClock.adjust("1 minute")
+      expect(starts).toBe(4)
+      const fiber = yield* Effect.forkScoped(running)
+      yield* TestClock.adjust("1 hour")
+      expect(fiber.pollUnsafe()).toBeUndefined()
+
+      starts = 0
+      const keeps = yield* startSupervised("the part", start(["crash", ...Array(4).fill("refused")]))
+      expect((yield* Effect.flip(keeps)).message).toBe(
+        "the part crashed 5 times within a minute, the last time: the port is taken",
+      )
+    }).pipe(Effect.provide(StatusRef.layer)),
 )
