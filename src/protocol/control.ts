@@ -47,9 +47,9 @@ export type ServerMessage =
   | { readonly type: "info"; readonly text: string }
   /** `INFO_PRE,CR_TEXT:flags:text`: a question in mid-login. `answer`: flag R, the server waits for one. */
   | { readonly type: "question"; readonly text: string; readonly answer: boolean }
-  /** SIGUSR1 in OpenVPN's terms: start anew; `advance` with the next remote, `keepLogin`: the token stays good. */
+  /** SIGUSR1 in OpenVPN's terms: start anew; `advance`: with the next remote. `keepLogin`: the token stays good. */
   | { readonly type: "restart"; readonly text: string; readonly advance: boolean; readonly keepLogin: boolean }
-  | { readonly type: "halt"; readonly text: string }
+  | { readonly type: "halt"; readonly text: string; readonly keepLogin: boolean }
   | { readonly type: "exit" }
   /** Only the word that names it, since the rest may be anything. */
   | { readonly type: "unknown"; readonly name: string }
@@ -86,8 +86,10 @@ export const parseServerMessage = (message: string): ServerMessage => {
       const { flags, text } = flagged(rest)
       return { type: "restart", text, advance: flags.includes("N"), keepLogin: flags.includes("P") }
     }
-    case "HALT":
-      return { type: "halt", text: flagged(rest).text }
+    case "HALT": {
+      const { flags, text } = flagged(rest)
+      return { type: "halt", text, keepLogin: flags.includes("P") }
+    }
     case "EXIT":
       return { type: "exit" }
     default:

@@ -311,6 +311,7 @@ export class Session {
         this.#close(closeReason.serverRestart(message.text, message.advance))
         return
       case "halt":
+        if (!message.keepLogin) this.#options.login.forget()
         this.#close(closeReason.serverHalt(message.text))
         return
       case "exit":

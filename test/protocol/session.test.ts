@@ -6,11 +6,6 @@ import { Opcode } from "../../src/protocol/opcode.ts"
 import { forEachSeed, SeededRandom } from "../support/network.ts"
 import { Pair, type PairOptions, pushReply, tlsAuth, tlsCrypt } from "./pair.ts"
 
-const closedBy = (message: string, options: PairOptions = {}) => {
-  const pair = new Pair(options).connect()
-  pair.server.say(pair.now, message)
-  return pair.end(1000)
-}
 const pushing = (...push: ReadonlyArray<string>) => new Pair({ server: { push } }).end()
 
 describe("a server that stops answering", () => {
@@ -35,43 +30,6 @@ describe("a server that stops answering", () => {
     pair.network.tap(() => times.push(pair.now / 1000))
     pair.end()
     expect(times).toEqual([0, 2, 6, 14, 30])
-  })
-})
-
-describe("control messages that end the session", () => {
-  test("AUTH_FAILED with and without a reason", () => {
-    expect(pushing("AUTH_FAILED")).toMatchObject({
-      tag: "AuthFailed",
-      temporary: false,
-      message: "authentication failed",
-    })
-    expect(pushing("AUTH_FAILED,account locked")).toMatchObject({ message: "authentication failed: account locked" })
-  })
-
-  test("AUTH_FAILED,TEMP carries the wait and whether to go on", () => {
-    expect(pushing("AUTH_FAILED,TEMP[backoff 42,advance remote]:busy")).toEqual({
-      tag: "AuthFailed",
-      temporary: true,
-      backoffSeconds: 42,
-      again: false,
-      retry: "advanceRemote",
-      message: "authentication failed for now: busy",
-    })
-    expect(pushing("AUTH_FAILED,TEMP")).toMatchObject({ temporary: true, backoffSeconds: undefined, retry: "same" })
-  })
-
-  test("AUTH_FAILED at a renegotiation", () => {
-    expect(closedBy("AUTH_FAILED,SESSION: token expired")).toMatchObject({ tag: "AuthFailed", temporary: false })
-  })
-
-  test("RESTART, HALT and EXIT", () => {
-    expect(closedBy("RESTART")).toMatchObject({ tag: "ServerRestart", retry: "same" })
-    expect(closedBy("RESTART,[N]maintenance")).toMatchObject({
-      retry: "advanceRemote",
-      message: expect.stringContaining("maintenance"),
-    })
-    expect(closedBy("HALT,enough")).toMatchObject({ tag: "ServerHalt", retry: "never" })
-    expect(closedBy("EXIT")).toMatchObject({ tag: "ServerExit", retry: "same" })
   })
 })
 
