@@ -9,7 +9,7 @@
 import type { Region } from "../linux/index.ts"
 import { type EpochKey, epochKey, futureEpochs, lastEpoch, nextEpochSecret, worryingEpoch } from "../protocol/epoch.ts"
 import type { Crypto } from "../protocol/ports.ts"
-import { type AeadContext, DATA_V2, FORGERY_LIMIT, usageOf } from "./datapacket.ts"
+import { type AeadContext, DATA_V2, FORGERY_LIMIT, MOST_FORGERIES, usageOf } from "./datapacket.ts"
 import { Drop } from "./drop.ts"
 import type { PacketOpener, PacketSealer } from "./format.ts"
 import type { ReplayWindow } from "./replay.ts"
@@ -108,8 +108,8 @@ export class EpochOpener implements PacketOpener {
   /** In the order of their epochs: the one before `current` if there was one, `current`, and the ones to come. */
   private keys: Array<ReceiveKey> = []
   private current = 1
-  private usage = 0
-  private forgeries = 0
+  usage = 0
+  forgeries = 0
 
   constructor(
     factory: EpochFactory,
@@ -141,6 +141,7 @@ export class EpochOpener implements PacketOpener {
     const epoch = upper >>> 16
     const key = this.keys[epoch - this.keys[0]!.epoch]
     if (key === undefined) return Drop.noKey
+    if (this.forgeries > MOST_FORGERIES) return Drop.authentication
     key.material.writeNonce(this.nonce, upper, lower)
     const payload = memory.at(start + OVERHEAD, payloadLength + TAG)
     const aad = memory.at(start, OVERHEAD)

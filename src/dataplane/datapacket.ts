@@ -51,7 +51,8 @@ export class Sealer implements PacketSealer {
   /** The first four bytes of DATA_V2, the first one of DATA_V1. */
   private readonly head: number
   private readonly usageLimit: number
-  private usage = 0
+  /** Packets and blocks so far. */
+  usage = 0
 
   /** `nonce` is 12 bytes that belong to this object until `free`. */
   constructor(
@@ -107,8 +108,9 @@ export class Opener implements PacketOpener {
   private readonly aead: AeadContext
   private readonly nonce: Region
   private readonly usageLimit: number
-  private usage = 0
-  private forgeries = 0
+  /** Packets and blocks so far, and packets that were not authentic. */
+  usage = 0
+  forgeries = 0
 
   /** `nonce` is 12 bytes that belong to this object until `free`. */
   constructor(
@@ -133,6 +135,7 @@ export class Opener implements PacketOpener {
     const overhead = payloadOffset(memory.bytes[start]!)
     const payloadLength = length - overhead
     if (payloadLength < 1) return Drop.short
+    if (this.forgeries > MOST_FORGERIES) return Drop.authentication
     const idAt = start + overhead - 20
     const packetId = memory.view.getUint32(idAt)
     this.nonce.view.setUint32(0, packetId)
@@ -171,6 +174,9 @@ export const DATA_V2 = 9
 
 /** Forged packets that a key stands (draft-irtf-cfrg-aead-limits); OpenVPN 2.7 begins to renegotiate here as well. */
 export const FORGERY_LIMIT = 2 ** 35
+
+/** Beyond this a key opens nothing any more, as in 2.7. */
+export const MOST_FORGERIES = 2 ** 36
 
 /** The id after this one would repeat a nonce. */
 const LAST_PACKET_ID = 0xffff_ffff
