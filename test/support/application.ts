@@ -9,12 +9,19 @@ import { dlopen, FFIType, ptr } from "bun:ffi"
 import { createSocket } from "node:dgram"
 import { Resolver } from "node:dns/promises"
 import { connect, createServer, type Socket } from "node:net"
+import { decode, encode } from "dns-packet"
 import type { Child } from "./child.ts"
 import { bun } from "./culvert.ts"
 import type { Namespace } from "./lab.ts"
 
 /** Addresses that no namespace of the lab has but the Internet's. */
-export const internet = { ipv4: "198.51.100.1", ipv6: "2001:db8:51::1", forged: "203.0.113.7" } as const
+export const internet = {
+  ipv4: "198.51.100.1",
+  ipv6: "2001:db8:51::1",
+  /** A name server, and nothing else. */
+  resolver: "198.51.100.53",
+  forged: "203.0.113.7",
+} as const
 
 export interface Sent {
   /** Packets handed to the kernel, or refused by it, by kind. */
@@ -23,9 +30,13 @@ export interface Sent {
   readonly received: Readonly<Record<string, number>>
 }
 
+/** Whatever is in this domain has both of the Internet's addresses. */
+export const internetName = "www.internet.test"
+
 /** Gives `namespace` the Internet's addresses and runs it there. */
 export async function startInternet(namespace: Namespace): Promise<Child> {
-  await namespace.succeed(["ip", "address", "replace", `${internet.ipv4}/32`, "dev", "lo"])
+  for (const address of [internet.ipv4, internet.resolver])
+    await namespace.succeed(["ip", "address", "replace", `${address}/32`, "dev", "lo"])
   await namespace.succeed(["ip", "address", "replace", `${internet.ipv6}/128`, "dev", "lo"])
   const child = namespace.start("internet", [bun, import.meta.path, "internet"])
   await child.line(/listening/)
@@ -68,7 +79,29 @@ function serveInternet(): void {
     })
     socket.bind(ports.udp, family === "udp4" ? internet.ipv4 : internet.ipv6)
   }
+  for (const address of [internet.ipv4, internet.ipv6, internet.resolver]) serveNames(address)
   console.log("listening")
+}
+
+/** Every name has the Internet's addresses. */
+function serveNames(address: string): void {
+  const socket = createSocket(address.includes(":") ? "udp6" : "udp4")
+  socket.on("error", () => {})
+  socket.on("message", (message, peer) => {
+    const { id = 0, questions = [] } = decode(message)
+    const [question] = questions
+    if (question === undefined) return
+    const { name, type } = question
+    const data = type === "A" ? internet.ipv4 : type === "AAAA" ? internet.ipv6 : undefined
+    const answers = data === undefined ? [] : [{ name, type, ttl: 0, data }]
+    const flags = 0x0180
+    socket.send(
+      encode({ type: "response", id, flags, questions: [{ name, type, class: "IN" }], answers }),
+      peer.port,
+      peer.address,
+    )
+  })
+  socket.bind(53, address)
 }
 
 function send(): void {
@@ -125,6 +158,16 @@ function send(): void {
       count(tried, `kept${family}`)
       for (const socket of sockets) socket.send("name.example", () => {})
     }, interval)
+
+    // By the system's resolver, as most programs do it: names that no cache knows.
+    setInterval(() => {
+      count(tried, `name${family}`)
+      const host = `${tried[`name${family}`]}.${internetName}`
+      const named = connect({ host, port: ports.answering, family: Number(family) })
+      named.on("data", () => count(received, `name${family}`))
+      named.on("error", () => {})
+      setTimeout(() => named.destroy(), 20 * interval)
+    }, 8 * interval)
 
     const resolver = new Resolver({ timeout: 200, tries: 1 })
     resolver.setServers([family === "4" ? address : `[${address}]:53`])
