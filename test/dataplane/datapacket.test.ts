@@ -139,6 +139,8 @@ test("a packet is OpenVPN 3's own (facts H.2)", () => {
   const letters = new TextEncoder().encode("abcdefgh01234567ABCDEFGHjkuchenl")
   const block = Uint8Array.from({ length: 256 }, (_, index) => letters[index % 32]! ^ index)
   const key = { cipherKey: block.slice(0, 32), implicitIv: block.slice(64, 72) }
+  expect(key.cipherKey.toHex()).toBe("616361676163616f3838383838383838515351575153515f72726f7874787073")
+  expect(key.implicitIv.toHex()).toBe("212321272123212f")
   const memory = arena.allocate(128)
   const sealing = new Sealer(Aead.create("AES-256-GCM", key.cipherKey, "seal"), arena.allocate(12), key, 0, 0)
   Object.assign(sealing, { head: 0x07000017 })
@@ -147,5 +149,17 @@ test("a packet is OpenVPN 3's own (facts H.2)", () => {
   expect(sealing.seal(memory, 0, text.length)).toBe(80)
   expect(memory.bytes.slice(0, 80).toHex()).toBe(
     "07000017000000011fdd908f0e9dc25e79d832020d58e73f2262f977d6bb2118fa0ea82e6b1706d949aefcb5efcbbacd5c09a9ab45f4d391d3f68794cb0b82c3d33389b61622b3281598e2ff6d5cc38b",
+  )
+})
+
+test("a packet is minivpn's own (facts H.1)", () => {
+  const memory = arena.allocate(128)
+  const key = { cipherKey: new Uint8Array(16).fill(0x65), implicitIv: new Uint8Array(8).fill(0x67) }
+  const sealing = new Sealer(Aead.create("AES-128-GCM", key.cipherKey, "seal"), arena.allocate(12), key, 0, 0)
+  const text = new TextEncoder().encode("hello go tests\x02\x02")
+  memory.bytes.set(text, sealing.overhead)
+  expect(sealing.seal(memory, 0, text.length)).toBe(40)
+  expect(memory.bytes.slice(0, 40).toHex()).toBe(
+    "48000000000000016ac571106b388f465849c92cb509dfc694c686a0734b92c443b193d579efe1b8",
   )
 })

@@ -161,12 +161,14 @@ describe("an epoch packet", () => {
   test("is OpenVPN 3's own (facts H.2), in epochs 1 and 4", () => {
     const letters = new TextEncoder().encode("abcdefgh01234567ABCDEFGHjkuchenl")
     const key = Uint8Array.from({ length: 32 }, (_, index) => letters[index]! ^ index)
-    const sealer = new EpochSealer(factory("AES-256-GCM", "seal"), arena.allocate(12), key, 0, 0)
+    const nonce = arena.allocate(12)
+    const sealer = new EpochSealer(factory("AES-256-GCM", "seal"), nonce, key, 0, 0)
     Object.assign(sealer, { head: 0x07000017 })
     const text = new TextEncoder().encode("The quick little fox jumps over the bureaucratic hurdles")
     expect(sealed(sealer, text).toHex()).toBe(
       "0700001700010000000000013d98ba5b55f68e455addd90eb573e51852f4b555cdefaa5aa3fa246166df411deba23d2bebe44484376cfb5a61417c9ff450169758a93820a0b54cdd93ff0b01a3265ecf19d56a06",
     )
+    expect(nonce.bytes.toHex()).toBe("82ca0094a2cdbecef132333c")
     sealer.reach(4)
     const packet = sealed(sealer, text)
     expect(packet.subarray(-16).toHex()).toBe("0ffff5913d39d75b18573b5748589a7d")
