@@ -1,11 +1,8 @@
 /** `culvert status` and `culvert health`: ask the running sidecar over its own HTTP port. */
-import { Console, Data, Effect, Option, Result, Runtime, Schedule } from "effect"
+import { Console, Effect, Option, Result, Schedule } from "effect"
 import { Command, Flag } from "effect/cli"
 import { readSettings, type ShownStatus, statusText, table } from "../sidecar/index.ts"
-
-export class NotReachable extends Data.TaggedError("NotReachable")<{ readonly message: string }> {
-  override readonly [Runtime.errorExitCode] = 1
-}
+import { askSidecar, NotReachable } from "./ask.ts"
 
 const http = Flag.String("http").pipe(
   Flag.withDescription(`${table.http.documentation} [${table.http.variable}]`),
@@ -73,27 +70,5 @@ const ask = Effect.fnUntraced(function* (flag: Option.Option<string>, path: stri
     Result.map(readSettings({ http: Option.getOrUndefined(flag) }, process.env), (settings) => settings.http),
   )
   if (settings === "off") return yield* new NotReachable({ message: "CULVERT_HTTP is off: there is nothing to ask" })
-  const host = anyAddress.has(settings.hostname)
-    ? "localhost"
-    : settings.hostname.includes(":")
-      ? `[${settings.hostname}]`
-      : settings.hostname
-  const url = `http://${host}:${settings.port}${path}`
-  return yield* Effect.tryPromise({
-    try: async (signal) => {
-      const response = await fetch(url, { signal })
-      return { ok: response.ok, body: await response.text() }
-    },
-    catch: (error) =>
-      new NotReachable({
-        message: `asking ${url}: ${error instanceof Error ? error.message : String(error)}; is culvert running here?`,
-      }),
-  }).pipe(
-    Effect.timeoutOrElse({
-      duration: "3 seconds",
-      orElse: () => Effect.fail(new NotReachable({ message: `asking ${url}: no answer in 3 s` })),
-    }),
-  )
+  return yield* askSidecar(settings, path)
 })
-
-const anyAddress = new Set(["::", "0.0.0.0"])

@@ -17,6 +17,9 @@ const commands = {
   check: async () => (await import("./check.ts")).check,
   status: async () => (await import("./observe.ts")).status,
   health: async () => (await import("./observe.ts")).health,
+  reconnect: async () => (await import("./control.ts")).reconnect,
+  pause: async () => (await import("./control.ts")).pause,
+  resume: async () => (await import("./control.ts")).resume,
   firewall: async () => (await import("./firewall.ts")).firewall,
   inject: async () => (await import("./inject.ts")).inject,
 }
@@ -36,7 +39,14 @@ const platform = NodeChildProcessSpawner.layer.pipe(
 const usage = called === "check" ? 2 : 64
 
 /** Errors of which nothing else told the user. */
-const spoken = new Set(["InvalidConfiguration", "SettingsError", "CheckFailed", "NotReachable", "FirewallError"])
+const spoken = new Set([
+  "InvalidConfiguration",
+  "SettingsError",
+  "CheckFailed",
+  "NotReachable",
+  "FirewallError",
+  "ControlTokenError",
+])
 
 Command.make("culvert").pipe(
   Command.withDescription("An OpenVPN-compatible VPN client that runs as a sidecar"),

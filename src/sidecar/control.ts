@@ -46,7 +46,8 @@ export const serveControl = Effect.fnUntraced(function* (
   )
 })
 
-const readToken = (file: string): Result.Result<Redacted.Redacted<string>, ControlTokenError> => {
+/** The file is a secret like others: what is in it is in no message. */
+export const readToken = (file: string): Result.Result<Redacted.Redacted<string>, ControlTokenError> => {
   const refuse = (why: string) => Result.fail(new ControlTokenError({ message: `control token file ${file}: ${why}` }))
   try {
     const token = readFileSync(file, "utf8").trim()
