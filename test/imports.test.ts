@@ -14,7 +14,7 @@ const rules: Readonly<
   openssl: { rooms: [], packages: ["bun:ffi"] },
   linux: { rooms: [], packages: ["bun:ffi"] },
   dataplane: { rooms: ["protocol", "openssl", "linux"], packages: [] },
-  network: { rooms: ["config"], packages: ["effect", "dns-packet"] },
+  network: { rooms: ["config", "linux"], packages: ["effect", "dns-packet"] },
   tunnel: {
     rooms: ["config", "protocol", "openssl", "linux", "dataplane", "network", "version.ts"],
     packages: ["effect", "node:"],

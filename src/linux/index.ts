@@ -16,6 +16,7 @@ export { closeFd, readFd, writeFd } from "./file.ts"
 export { hasFilterChanged, openFilterWatch } from "./netlink.ts"
 export { type Echo, ping } from "./ping.ts"
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, Poll } from "./poll.ts"
+export { globalAddresses, type Link, type LinkAddress, links, mainRoutes, type Route, routeTo } from "./rtnetlink.ts"
 export {
   enableGro,
   localAddress,

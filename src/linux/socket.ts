@@ -50,8 +50,13 @@ export function localAddress(fd: number): SocketAddress {
   valueLength.view.setUint32(0, SOCKADDR_SIZE, true)
   if (libc.getsockname(fd, peer.address, valueLength.address) < 0) throw new SystemError("getsockname", errno())
   const port = peer.view.getUint16(2, false)
-  if (peer.view.getUint16(0, true) === AF_INET) return { address: peer.bytes.slice(4, 8).join("."), port }
-  return { address: formatIpv6(peer.bytes.slice(8, 24)), port }
+  const isIpv4 = peer.view.getUint16(0, true) === AF_INET
+  return { address: formatAddress(isIpv4 ? peer.bytes.slice(4, 8) : peer.bytes.slice(8, 24)), port }
+}
+
+/** 4 or 16 bytes as a literal. */
+export function formatAddress(bytes: Uint8Array): string {
+  return bytes.length === 4 ? bytes.join(".") : formatIpv6(bytes)
 }
 
 /** Two connected, non-blocking sockets: a stream, or one that keeps packet boundaries. */
@@ -180,8 +185,8 @@ const valueLength = scratch.allocate(4)
 const DEFAULT_DATAGRAM_BUFFER = 4 * 1024 * 1024
 
 const AF_UNIX = 1
-const AF_INET = 2
-const AF_INET6 = 10
+export const AF_INET = 2
+export const AF_INET6 = 10
 const SOCK_STREAM = 1
 const SOCK_DGRAM = 2
 const SOCK_SEQPACKET = 5

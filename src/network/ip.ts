@@ -1,7 +1,8 @@
-/** The kernel's network configuration through iproute2: `ip -batch` to change it, `ip -j` to read it. */
+/** The kernel's network configuration: changed through iproute2 (`ip -batch`), read by asking the kernel itself. */
 import { Context, Data, Effect, Layer } from "effect"
+import { globalAddresses, type Link, type LinkAddress, links, mainRoutes, type Route, routeTo } from "../linux/index.ts"
 import type { HostFacts } from "./beside.ts"
-import { type Change, isIpv6, type NextHop, ours } from "./change.ts"
+import { type Change, type NextHop, ours } from "./change.ts"
 import { runner } from "./process.ts"
 
 export class IpError extends Data.TaggedError("IpError")<{ readonly line: string; readonly reason: string }> {
@@ -36,12 +37,6 @@ export class Ip extends Context.Service<
           (error) => new IpError({ line: args.join(" "), reason: `${error.message}; is iproute2 installed?` }),
         ),
       )
-    const json = (args: ReadonlyArray<string>) =>
-      run(["-j", ...args], "").pipe(
-        Effect.map(({ stdout }) => parseJson(stdout)),
-        Effect.orElseSucceed((): ReadonlyArray<JsonLine> => []),
-      )
-
     return Ip.of({
       batch: Effect.fnUntraced(function* (lines, family) {
         if (lines.length === 0) return
@@ -57,96 +52,92 @@ export class Ip extends Context.Service<
         lines.length === 0
           ? Effect.void
           : run([option[family], "-force", "-batch", "-"], `${lines.join("\n")}\n`).pipe(Effect.ignore),
-      facts: Effect.fnUntraced(function* (except) {
-        const [ipv4, ipv6, links] = yield* Effect.all(
-          [
-            json(["-4", "route", "show", "table", "main"]),
-            json(["-6", "route", "show", "table", "main"]),
-            json(["address", "show", "scope", "global"]),
-          ],
-          { concurrency: "unbounded" },
-        )
-        return hostFacts(ipv4, ipv6, links, except)
-      }),
-      nextHop: (address, except) =>
-        json([isIpv6(address) ? "-6" : "-4", "route", "get", address]).pipe(
-          Effect.map((routes) => firstHop(routes, except)),
+      facts: (except) =>
+        Effect.sync(() =>
+          hostFacts(
+            {
+              routes: [...asked(() => mainRoutes(4)), ...asked(() => mainRoutes(6))],
+              links: asked(links),
+              addresses: asked(globalAddresses),
+            },
+            except,
+          ),
         ),
-      pathMtu: Effect.fnUntraced(function* (address) {
-        const get = [isIpv6(address) ? "-6" : "-4", "route", "get", address]
-        const [route] = yield* json(get)
-        if (route?.dev === undefined) return undefined
-        // A connected socket sends from its own address, so it looks into our table, and what it learned is kept there.
-        const [own] = route.prefsrc === undefined ? [] : yield* json([...get, "from", route.prefsrc])
-        const learned = own?.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu
-        if (learned !== undefined) return learned
-        const [link] = yield* json(["link", "show", "dev", route.dev])
-        return link?.mtu
-      }),
+      nextHop: (address, except) =>
+        Effect.sync(() =>
+          firstHop(
+            asked(() => [routeTo(address)]),
+            names(asked(links)),
+            except,
+          ),
+        ),
+      pathMtu: (address) =>
+        Effect.sync(() => {
+          const [route] = asked(() => [routeTo(address)])
+          // A connected socket sends from its own address, so it looks into our table, and what it learned is kept there.
+          const [own] = route?.source === undefined ? [] : asked(() => [routeTo(address, route.source)])
+          return own?.mtu ?? asked(links).find(({ index }) => index === route?.link)?.mtu
+        }),
     })
   })
 }
 
-/** Of the objects that `ip -j` prints for routes, links and addresses, what is used here. */
-interface JsonLine {
-  readonly dst?: string
-  readonly type?: string
-  readonly protocol?: string
-  readonly dev?: string
-  readonly gateway?: string
-  readonly prefsrc?: string
-  readonly metrics?: ReadonlyArray<{ readonly mtu?: number }>
-  readonly ifname?: string
-  readonly mtu?: number
-  readonly addr_info?: ReadonlyArray<{ readonly local?: string }>
+/** A kernel that does not take the question has nothing of what was asked for. */
+const asked = <A>(question: () => ReadonlyArray<A>): ReadonlyArray<NonNullable<A>> => {
+  try {
+    return question().filter((answer) => answer != null)
+  } catch {
+    return []
+  }
+}
+
+/** What the kernel says of the whole host. */
+export interface Host {
+  readonly routes: ReadonlyArray<Route>
+  readonly links: ReadonlyArray<Link>
+  readonly addresses: ReadonlyArray<LinkAddress>
 }
 
 /** The pod apart from us: `except` is our device. */
-export const hostFacts = (
-  ipv4: ReadonlyArray<JsonLine>,
-  ipv6: ReadonlyArray<JsonLine>,
-  links: ReadonlyArray<JsonLine>,
-  except: string,
-): HostFacts => {
-  const isForeign = (line: JsonLine) =>
-    line.protocol !== String(ours.protocol) && (line.type === undefined || line.type === "unicast")
-  const routes = (lines: ReadonlyArray<JsonLine>, bits: number) =>
-    lines
-      .filter(isForeign)
-      .flatMap(({ dst, dev, gateway }) =>
-        dst === undefined || dst === "default" || dev === undefined || dev === except || isLinkLocal(dst)
-          ? []
-          : [{ target: dst.includes("/") ? dst : `${dst}/${bits}`, hop: { device: dev, gateway } }],
-      )
-  const defaults = (lines: ReadonlyArray<JsonLine>) =>
+export const hostFacts = ({ routes, links, addresses }: Host, except: string): HostFacts => {
+  const nameOf = names(links)
+  const foreign = routes.filter(({ protocol, isUnicast }) => protocol !== ours.protocol && isUnicast)
+  const gateway = (family: Change["family"]) =>
     firstHop(
-      lines.filter((line) => line.dst === "default" && isForeign(line)),
+      foreign.filter((route) => route.target === defaultTarget[family]),
+      nameOf,
       except,
     )
   return {
-    gateway: { ipv4: defaults(ipv4), ipv6: defaults(ipv6) },
-    addresses: links
-      .filter(({ ifname }) => ifname !== except && ifname !== "lo")
-      .flatMap(({ addr_info }) => addr_info ?? [])
-      .map(({ local }) => local)
-      .filter((local) => local !== undefined),
-    routes: [...routes(ipv4, 32), ...routes(ipv6, 128)],
+    gateway: { ipv4: gateway("ipv4"), ipv6: gateway("ipv6") },
+    addresses: addresses
+      .filter(({ link }) => ![undefined, except, "lo"].includes(nameOf(link)))
+      .map(({ address }) => address),
+    routes: foreign.flatMap(({ target, link, gateway }) => {
+      const device = nameOf(link)
+      const isDefault = target === defaultTarget.ipv4 || target === defaultTarget.ipv6
+      return isDefault || device === undefined || device === except || isLinkLocal(target)
+        ? []
+        : [{ target, hop: { device, gateway } }]
+    }),
   }
+}
+
+type NameOf = (link: number | undefined) => string | undefined
+
+const names = (links: ReadonlyArray<Link>): NameOf => {
+  const byIndex = new Map(links.map(({ index, name }) => [index, name]))
+  return (link) => (link === undefined ? undefined : byIndex.get(link))
 }
 
 const isLinkLocal = (target: string): boolean => /^(fe80|ff00):/.test(target)
 
-const firstHop = (routes: ReadonlyArray<JsonLine>, except: string): NextHop | undefined => {
-  const route = routes.find(
-    (candidate) => candidate.dev !== undefined && candidate.dev !== except && candidate.dev !== "lo",
-  )
-  return route?.dev === undefined ? undefined : { device: route.dev, gateway: route.gateway }
+const firstHop = (routes: ReadonlyArray<Route>, nameOf: NameOf, except: string): NextHop | undefined => {
+  const hops = routes.map(({ link, gateway }) => ({ device: nameOf(link), gateway }))
+  const hop = hops.find(({ device }) => device !== undefined && device !== except && device !== "lo")
+  return hop?.device === undefined ? undefined : { device: hop.device, gateway: hop.gateway }
 }
 
-const parseJson = (text: string): ReadonlyArray<JsonLine> => {
-  if (text.trim() === "") return []
-  const value: unknown = JSON.parse(text)
-  return Array.isArray(value) ? (value as ReadonlyArray<JsonLine>) : []
-}
+const defaultTarget = { ipv4: "0.0.0.0/0", ipv6: "::/0" } as const
 
 const option = { ipv4: "-4", ipv6: "-6" } as const

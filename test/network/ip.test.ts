@@ -1,27 +1,41 @@
 import { expect, test } from "bun:test"
+import type { Route } from "../../src/linux/index.ts"
 import { hostFacts } from "../../src/network/ip.ts"
+
+const route = (target: string, link: number | undefined, more: Partial<Route> = {}): Route => ({
+  ...{ target, isUnicast: true, protocol: 2, link, gateway: undefined, source: undefined, mtu: undefined },
+  ...more,
+})
 
 test("the pod apart from us: gateways, addresses and routes, without loopback, the tunnel and what we set ourselves", () => {
   const facts = hostFacts(
-    [
-      { dst: "0.0.0.0/1", dev: "tun0", protocol: "149" },
-      { dst: "default", dev: "tun0" },
-      { dst: "default", dev: "eth0", gateway: "10.244.1.1" },
-      { dst: "10.244.1.0/24", dev: "eth0", protocol: "kernel" },
-      { dst: "169.254.1.1", dev: "eth0" },
-      { dst: "10.96.0.0/12", dev: "eth0", gateway: "10.244.1.1", protocol: "149" },
-      { dst: "10.66.0.0/24", dev: "tun0", protocol: "kernel" },
-    ],
-    [
-      { dst: "fd24::/64", dev: "eth0", protocol: "kernel", type: "unicast" },
-      { dst: "fe80::/64", dev: "eth0", protocol: "kernel" },
-      { dst: "2000::/4", dev: "lo", type: "unreachable" },
-    ],
-    [
-      { ifname: "lo", addr_info: [{ local: "127.0.0.1" }] },
-      { ifname: "eth0", addr_info: [{ local: "10.244.1.5" }, {}, { local: "fd24::5" }] },
-      { ifname: "tun0", addr_info: [{ local: "10.66.0.2" }] },
-    ],
+    {
+      links: [
+        { index: 1, name: "lo", mtu: 65_536 },
+        { index: 2, name: "eth0", mtu: 1500 },
+        { index: 3, name: "tun0", mtu: 1500 },
+      ],
+      routes: [
+        route("0.0.0.0/1", 3, { protocol: 149 }),
+        route("0.0.0.0/0", 3),
+        route("0.0.0.0/0", 2, { gateway: "10.244.1.1" }),
+        route("10.244.1.0/24", 2),
+        route("169.254.1.1/32", 2),
+        route("10.96.0.0/12", 2, { gateway: "10.244.1.1", protocol: 149 }),
+        route("10.66.0.0/24", 3),
+        route("fd24::/64", 2),
+        route("fe80::/64", 2),
+        route("2000::/4", 1, { isUnicast: false }),
+        // Over several links.
+        route("10.1.0.0/16", undefined),
+      ],
+      addresses: [
+        { link: 1, address: "127.0.0.1" },
+        { link: 2, address: "10.244.1.5" },
+        { link: 2, address: "fd24::5" },
+        { link: 3, address: "10.66.0.2" },
+      ],
+    },
     "tun0",
   )
   expect(facts).toEqual({
