@@ -1,6 +1,7 @@
 /** Pages of the documentation that are written from tables. `docs/` holds them, and a test compares the two. */
 import { events } from "./events.ts"
 import { metrics } from "./metrics.ts"
+import { reasons } from "./reasons.ts"
 import { table } from "./settings.ts"
 
 /** Markdown of docs/metrics.md. */
@@ -23,7 +24,7 @@ ${Object.entries(metrics)
   .join("\n")}
 
 The reasons of \`failures_total\` and \`disconnects_total\` are the \`reason\` of the log events \`disconnected\` and \`auth_failed\`
-([logging.md](logging.md)); those of \`dropped_packets_total\` are listed in \`src/dataplane/drop.ts\`.
+([troubleshooting.md](troubleshooting.md)); those of \`dropped_packets_total\` are listed in \`src/dataplane/drop.ts\`.
 
 \`k8s/monitoring/\` has alerts (PrometheusRule) and a Grafana dashboard that use these names.
 `
@@ -76,3 +77,22 @@ ${Object.values(table)
   )
   .join("\n")}
 `
+
+/** docs/troubleshooting.md with what stands between its markers made anew. */
+export const withTroubles = (page: string): string => {
+  const warnings = Object.entries(events).flatMap(([name, row]) =>
+    "remedy" in row ? [`| \`${name}\` | ${row.meaning} | ${row.remedy} |`] : [],
+  )
+  const ends = Object.entries(reasons).map(([tag, { meaning, remedy }]) => `| \`${tag}\` | ${meaning} | ${remedy} |`)
+  return Object.entries({
+    events: ["| event | meaning | what to do |", "|---|---|---|", ...warnings],
+    reasons: ["| reason | meaning | what to do |", "|---|---|---|", ...ends],
+  }).reduce(
+    (text, [name, rows]) =>
+      text.replace(
+        new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- end -->)`),
+        (_, begin: string, end: string) => `${begin}\n${rows.join("\n")}\n\n${end}`,
+      ),
+    page,
+  )
+}

@@ -4,7 +4,14 @@ export { dropDirections } from "../dataplane/drop.ts"
 export { Control, type Wish } from "./control.ts"
 export { type CredentialPlaces, Credentials, credentialFiles, credentialsFrom } from "./credentials.ts"
 export { DataPlane } from "./dataplane.ts"
-export { AuthenticationRefused, GaveUp, HostRefused, KeepsCrashing, type TunnelError } from "./errors.ts"
+export {
+  type AttemptReason,
+  AuthenticationRefused,
+  GaveUp,
+  HostRefused,
+  KeepsCrashing,
+  type TunnelError,
+} from "./errors.ts"
 export { type PodSettings, readPod } from "./pod.ts"
 export type { ReadyTarget } from "./readycheck.ts"
 export type { Configuration, ConfigurationSource } from "./reload.ts"

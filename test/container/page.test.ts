@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test"
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
-import { Effect } from "effect"
+import { Effect, Exit, Scope } from "effect"
 import { prepare, type Sources, serve } from "../../src/sidecar/index.ts"
 import type { Status } from "../../src/tunnel/index.ts"
 import { idle } from "../sidecar/world.ts"
@@ -17,12 +17,17 @@ test.skipIf(chromium === undefined)(
   () =>
     Effect.gen(function* () {
       const scene = makeScene()
-      const server = yield* serve({ hostname: "127.0.0.1", port: 0 }, yield* prepare(scene.sources))
-      yield* Effect.forkScoped(server.running)
+      const server = yield* start(scene, 0)
       yield* Effect.promise(() => look(`http://127.0.0.1:${server.port}/`, scene))
     }).pipe(Effect.scoped, Effect.runPromise),
   60_000,
 )
+
+const start = Effect.fnUntraced(function* (scene: Scene, port: number) {
+  const server = yield* serve({ hostname: "127.0.0.1", port }, yield* prepare(scene.sources))
+  yield* Effect.forkScoped(server.running)
+  return server
+})
 
 async function look(url: string, scene: Scene): Promise<void> {
   mkdirSync(artifacts, { recursive: true })
@@ -53,9 +58,19 @@ async function look(url: string, scene: Scene): Promise<void> {
   // What a server says is text, whatever it looks like.
   await shows("<img src=x onerror=alert(1)>")
   const lines = () => browser.evaluate<string>("document.getElementById('received-line').getAttribute('d')")
+
   await eventually(5_000, "the graph has a line", async () => (await lines()).split("L").length > 2)
   await browser.evaluate(`points = ${JSON.stringify(tenMinutes(scene.sources.counters()))}`)
   await eventually(5_000, "the graph has ten minutes", async () => (await lines()).split("L").length > 590)
+  const at = await browser.evaluate<{ x: number; y: number }>(
+    "document.getElementById('graph').getBoundingClientRect().toJSON()",
+  )
+  await browser.call("Input.dispatchMouseEvent", { type: "mouseMoved", x: at.x + 300, y: at.y + 50 })
+  const reading = () => browser.evaluate<string>("document.getElementById('reading').textContent")
+  await eventually(5_000, "the graph tells what is under the pointer", async () =>
+    /↓ [\d.]+ [kM]bit\/s/.test(await reading()),
+  )
+  expect(await browser.evaluate<number>("document.querySelectorAll('#outages rect').length")).toBe(1)
   await Bun.write(join(artifacts, "page-light.png"), await browser.screenshot())
   await browser.look({ width: 1120, height: 900, scheme: "dark" })
   await Bun.write(join(artifacts, "page-dark.png"), await browser.screenshot())
@@ -72,12 +87,39 @@ async function look(url: string, scene: Scene): Promise<void> {
   expect(browser.complaints).toEqual([])
 }
 
+test.skipIf(chromium === undefined)(
+  `a page whose sidecar is started anew finds it again${chromium === undefined ? " (no chromium)" : ""}`,
+  async () => {
+    const scene = makeScene()
+    const open = async (port: number) => {
+      const scope = Scope.makeUnsafe()
+      const server = await Effect.runPromise(Scope.provide(start(scene, port), scope))
+      return { port: server.port, stop: () => Effect.runPromise(Scope.close(scope, Exit.void)) }
+    }
+    await using browser = await Browser.open(chromium!)
+    const becomes = (phase: string) =>
+      eventually(15_000, `the page says ${phase}`, async () => (await browser.evaluate("phase.textContent")) === phase)
+    const first = await open(0)
+    await browser.look({ width: 1120, height: 900, scheme: "light" })
+    await browser.visit(`http://127.0.0.1:${first.port}/`)
+    await becomes("connected")
+    await first.stop()
+    await becomes("not reachable")
+    const second = await open(first.port)
+    await becomes("connected")
+    await second.stop()
+  },
+  60_000,
+)
+
 /** A history as the server sends it: the process of the test is too young to have one. */
 function tenMinutes({ tunReadBytes = 0, tunWriteBytes = 0 }: Readonly<Record<string, number>>) {
   const now = Date.now()
   let [sent, received] = [tunReadBytes, tunWriteBytes]
   return Array.from({ length: 600 }, (_, second) => {
     const point = [now - second * 1000, sent, received]
+    // While the tunnel was down, as the timeline tells.
+    if (second >= 180 && second < 210) return point
     sent -= 4e5 + 2e5 * Math.sin(second / 25) + 6e4 * Math.sin(second * 2.3)
     received -= 1.8e6 + 1.2e6 * Math.sin(second / 40) + 3e5 * Math.sin(second * 1.7) + (second % 300 < 30 ? 4e6 : 0)
     return point
@@ -119,6 +161,8 @@ function makeScene(): Scene {
       told(3729, "connecting", "connecting to udp://192.0.2.1:1194"),
       told(3725, "connected", "connected: AES-256-GCM, TLSv1.3 TLS_AES_256_GCM_SHA384, 10.8.0.6/24"),
       told(600, "network_note", "the server said: <img src=x onerror=alert(1)>"),
+      told(210, "disconnected", "nothing heard from the server for 60 s"),
+      told(180, "connected", "connected: AES-256-GCM, TLSv1.3 TLS_AES_256_GCM_SHA384, 10.8.0.6/24"),
       told(125, "renegotiated", "new data key 1: AES-256-GCM, TLSv1.3 TLS_AES_256_GCM_SHA384"),
     ],
   }

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { withTroubles } from "../../src/sidecar/reference.ts"
 
 const project = join(import.meta.dir, "../..")
 const page = readFileSync(join(project, "docs/troubleshooting.md"), "utf8")
@@ -9,19 +10,40 @@ const page = readFileSync(join(project, "docs/troubleshooting.md"), "utf8")
 /** Where a value stands in a message, the page has `…`, a number, `N`, `x`, `X` or `FILE:LINE:COLUMN`. */
 const variable = /…|\b(?:N|x|X|tun|FILE:LINE:COLUMN|\d+)\b/
 
+const src = join(project, "src")
+/** Without the injector, which has a page of its own. */
+const sources = readdirSync(src, { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts") && !file.startsWith("injector/"))
+  .map((file) => readFileSync(join(src, file), "utf8"))
+
+/** To write it anew: bun -e 'const f = Bun.file("docs/troubleshooting.md"); await Bun.write(f, (await import("./src/sidecar/reference.ts")).withTroubles(await f.text()))' */
+test("the page has what the tables of events and reasons say", () => {
+  expect(page).toBe(withTroubles(page))
+  expect(page).toContain("| `PeerRefused` |")
+  expect(page).toContain("| `reload_refused` |")
+})
+
+test("every error that ends the program has a row with its exit code", () => {
+  const classes = sources.flatMap((text) => [
+    ...text.matchAll(/TaggedError\("(\w+)"\)(?:(?!TaggedError)[\s\S])*?errorExitCode\] = (\d+)/g),
+  ])
+  // Of the short commands, which say it on standard error.
+  const spoken = ["CheckFailed", "NotReachable", "FirewallError"]
+  const ends = classes.filter(([, name]) => !spoken.includes(name!))
+  expect(ends.length).toBeGreaterThan(6)
+  const missing = ends.filter(([, name, code]) => !page.includes(`\n| ${code} | \`${name}\` | `))
+  expect(missing.map(([, name, code]) => `${code} ${name}`)).toEqual([])
+})
+
 test("every message of the page is one that the program says", () => {
-  const src = join(project, "src")
-  const code = readdirSync(src, { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts"))
-    .map((file) => readFileSync(join(src, file), "utf8"))
-    .join("\n")
+  const code = sources.join("\n")
   const messages = page
     .split("\n")
-    .filter((line) => /^\| (`|\d+ \| `)/.test(line))
+    .filter((line) => /^\| (`|\d+ \| )/.test(line))
     .flatMap((line) =>
       [
         ...line
-          .replace(/^\| \d+ /, "")
+          .replace(/^\| \d+ \|.*? \| /, "| ")
           .split(" | ")[0]!
           .matchAll(/`([^`]+)`/g),
       ].map(([, text]) => text!),
