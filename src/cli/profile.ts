@@ -10,7 +10,7 @@ import {
   type Profile,
   parse,
 } from "../config/index.ts"
-import { checkKeyPair, describeCertificates, OpenSslError, readPkcs12 } from "../openssl/index.ts"
+import { checkKeyPair, describeCertificates, describeRevocations, OpenSslError, readPkcs12 } from "../openssl/index.ts"
 
 /** The file is not a valid client configuration. `diagnostics` has every problem of it. */
 export class InvalidConfiguration extends Data.TaggedError("InvalidConfiguration")<{
@@ -78,6 +78,7 @@ const at = <A extends { readonly path: string }>(place: A, directory: string): A
 
 const material: KeyMaterial = {
   certificates: (pem) => orSaid(() => describeCertificates(pem)),
+  revocations: (pem) => orSaid(() => describeRevocations(pem)),
   checkPair: checkKeyPair,
   pkcs12: (bytes, passphrase) => orSaid(() => readPkcs12(bytes, passphrase)),
 }

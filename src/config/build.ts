@@ -151,7 +151,7 @@ const withEnvironment = (settings: Settings, report: Diagnostics): Settings => {
     else if (!isPeerVariable(name) && name !== "FORWARD_COMPATIBLE" && name !== "CLIENT_CERT")
       report.info(setting, `${quote(`setenv ${name}`)} has no effect here: no scripts are run`)
   }
-  return settings.with(implied)
+  return implied.names().length === 0 ? settings : settings.with(implied)
 }
 
 const deviceOf = (settings: Settings, report: Diagnostics): Profile["device"] => {
@@ -159,11 +159,9 @@ const deviceOf = (settings: Settings, report: Diagnostics): Profile["device"] =>
   const type = settings.last("dev-type")
   const [name] = settings.values("dev")
   const isTap = type === undefined ? name.startsWith("tap") : type.values[0] === "tap"
-  if (isTap) {
-    report.pending((type ?? dev)!, "tap devices are not supported yet", "use `dev tun` where the server does as well")
-  } else if (dev !== undefined && name === "null") {
+  if (dev !== undefined && name === "null") {
     report.error(dev, "the device null is not supported", "use `dev tun`")
-  } else if (dev !== undefined && type === undefined && !name.startsWith("tun")) {
+  } else if (dev !== undefined && type === undefined && !isTap && !name.startsWith("tun")) {
     report.error(dev, `dev: the type of the device ${quote(name)} is not known`, "add a line: dev-type tun")
   }
   return { type: isTap ? "tap" : "tun", name }

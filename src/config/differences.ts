@@ -10,7 +10,7 @@ export interface Difference {
 export const refusedHere = [
   {
     id: "numbers",
-    what: "what is no number, negative or out of range where a number belongs; port names",
+    what: "what is no number, negative or out of range where a number belongs; port names; a `link-mtu` that leaves no room",
     because: "OpenVPN takes the digits it begins with, else 0: a typing error would become a value",
   },
   {

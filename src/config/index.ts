@@ -4,7 +4,7 @@
  */
 export type { FileNeed, ReadFile } from "./content.ts"
 export { type Diagnostic, explainDiagnostic, formatDiagnostic } from "./diagnostic.ts"
-export type { CertificateFacts, Inspection, KeyMaterial } from "./inspection.ts"
+export type { CertificateFacts, Inspection, KeyMaterial, RevocationFacts } from "./inspection.ts"
 export { type Json, profileJson, readsBack } from "./json.ts"
 export { needs, type Parsed, type ParseOptions, parse } from "./parse.ts"
 export { print } from "./print.ts"

@@ -12,6 +12,8 @@ import type { Setting, Settings } from "./settings.ts"
 export interface KeyMaterial {
   /** The certificates of a PEM text, in its order. */
   readonly certificates: (pem: string) => Result.Result<ReadonlyArray<CertificateFacts>, string>
+  /** The revocation lists of a PEM text, in its order. */
+  readonly revocations: (pem: string) => Result.Result<ReadonlyArray<RevocationFacts>, string>
   /** What is wrong with the first certificate and its key; undefined: they belong together. */
   readonly checkPair: (certificate: string, key: string, passphrase: string | undefined) => string | undefined
   /** DER to PEM; `others` is empty when there are no further certificates. */
@@ -28,6 +30,13 @@ export interface CertificateFacts {
   readonly notAfter: number
 }
 
+export interface RevocationFacts {
+  readonly issuer: string
+  readonly thisUpdate: number
+  /** Undefined: it does not say when it ends. */
+  readonly nextUpdate: number | undefined
+}
+
 export interface Inspection {
   readonly material: KeyMaterial
   /** Unix seconds. */
@@ -36,12 +45,12 @@ export interface Inspection {
 
 export const inspectTrust = (
   inspection: Inspection,
-  { ca }: ServerTrust,
+  { ca, revoked }: ServerTrust,
   settings: Settings,
   report: Diagnostics,
 ): void => {
-  const setting = settings.last("ca")
-  if (ca !== undefined && setting !== undefined) inspectCertificates(inspection, ca, setting, report)
+  if (ca !== undefined) inspectCertificates(inspection, ca, settings.last("ca")!, report)
+  if (revoked?._tag === "List") inspectRevocations(inspection, revoked.pem, settings.last("crl-verify")!, report)
 }
 
 export const inspectIdentity = (
@@ -84,6 +93,31 @@ const inspectPkcs12 = (
         setting,
         "nothing says which server to trust: there is no authority in the file, and no ca beside it",
       )
+  }
+}
+
+/** A list that is not valid now proves nothing, so that the server is refused. */
+const inspectRevocations = (
+  { material, now }: Inspection,
+  pem: string,
+  setting: Setting,
+  report: Diagnostics,
+): void => {
+  const lists = material.revocations(pem)
+  if (Result.isFailure(lists)) {
+    report.error(setting, `crl-verify: ${lists.failure}`)
+    return
+  }
+  for (const { issuer, thisUpdate, nextUpdate = Number.POSITIVE_INFINITY } of lists.success) {
+    const list = `crl-verify: the list of ${issuer}`
+    if (now > nextUpdate)
+      report.warning(
+        setting,
+        `${list} expired on ${dateOf(nextUpdate)}`,
+        "the server is refused until there is a newer one",
+      )
+    else if (now < thisUpdate)
+      report.warning(setting, `${list} is not valid before ${dateOf(thisUpdate)}`, "is the clock right?")
   }
 }
 

@@ -94,7 +94,7 @@ export function certificateSubject(x509: number): string {
   return nameText(libcrypto.X509_get_subject_name(x509) ?? 0)
 }
 
-function nameText(name: number): string {
+export function nameText(name: number): string {
   return printed((bio) => libcrypto.X509_NAME_print_ex(bio, name, 0, XN_FLAG_SEP_CPLUS_SPC | UTF8_WITHOUT_CONTROLS))
 }
 
@@ -153,7 +153,8 @@ function netscapeCertType(x509: number): number | undefined {
   return first
 }
 
-function unixSeconds(time: number): number | undefined {
+/** Borrows the ASN1_TIME. */
+export function unixSeconds(time: number): number | undefined {
   const epoch = required(libcrypto.ASN1_TIME_set(0, 0), "making a time")
   const difference = new Int32Array(scratch.bytes.buffer, 0, 2)
   const readable = libcrypto.ASN1_TIME_diff(scratch.address, scratch.address + 4, epoch, time) === 1

@@ -1,8 +1,17 @@
 /** `crl-verify`: certificates that their authority has revoked. */
 
-import { libcrypto, libssl, OpenSslError, required, takeErrors } from "./library.ts"
+import { nameText, unixSeconds } from "./certificate.ts"
+import { libcrypto, libssl, required } from "./library.ts"
 import { allocate } from "./memory.ts"
-import { withBio } from "./pem.ts"
+import { readAll } from "./pem.ts"
+
+export interface RevocationList {
+  readonly issuer: string
+  /** Unix seconds; an unreadable date is Infinity here and -Infinity in `nextUpdate`, so that no moment is inside. */
+  readonly thisUpdate: number
+  /** Undefined: it does not say when it ends. */
+  readonly nextUpdate: number | undefined
+}
 
 /**
  * Revocation lists in PEM, at least one. The list of the authority that signed the peer's certificate must be among them, and
@@ -18,18 +27,26 @@ export class RevocationLists {
 
   /** Throws `OpenSslError`. */
   static read(pem: string): RevocationLists {
-    const lists: Array<number> = []
-    withBio(pem, (bio) => {
-      for (;;) {
-        libcrypto.ERR_clear_error()
-        const list = libcrypto.PEM_read_bio_X509_CRL(bio, 0, 0, 0)
-        if (!list) break
-        lists.push(list)
+    return new RevocationLists(
+      readAll(pem, {
+        what: "crl-verify",
+        kind: "revocation list",
+        read: (bio) => libcrypto.PEM_read_bio_X509_CRL(bio, 0, 0, 0),
+        free: (list) => libcrypto.X509_CRL_free(list),
+      }),
+    )
+  }
+
+  /** In the order of the text. */
+  describe(): ReadonlyArray<RevocationList> {
+    return this.lists.map((list) => {
+      const nextUpdate = libcrypto.X509_CRL_get0_nextUpdate(list)
+      return {
+        issuer: nameText(libcrypto.X509_CRL_get_issuer(list) ?? 0),
+        thisUpdate: unixSeconds(libcrypto.X509_CRL_get0_lastUpdate(list) ?? 0) ?? Number.POSITIVE_INFINITY,
+        nextUpdate: nextUpdate ? (unixSeconds(nextUpdate) ?? Number.NEGATIVE_INFINITY) : undefined,
       }
     })
-    takeErrors()
-    if (lists.length === 0) throw new OpenSslError("reading crl-verify: there is no PEM revocation list in it")
-    return new RevocationLists(lists)
   }
 
   /** Makes every connection of the SSL_CTX check its peer's certificate. */

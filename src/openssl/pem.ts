@@ -4,23 +4,41 @@ import { allocate, cString, type Slot } from "./memory.ts"
 
 /** X509 pointers in the order of the text, at least one; other PEM blocks are passed over. Free with `freeCertificates`. */
 export function readCertificates(pem: string, what: string): Array<number> {
+  const read = (bio: number) => libcrypto.PEM_read_bio_X509(bio, 0, 0, 0)
+  return readAll(pem, { what, kind: "certificate", read, free: (x509) => libcrypto.X509_free(x509) })
+}
+
+/** All that `read` takes from the text, at least one. Throws `OpenSslError` when one cannot be read. */
+export function readAll(
+  pem: string,
+  {
+    what,
+    kind,
+    read,
+    free,
+  }: {
+    readonly what: string
+    readonly kind: string
+    readonly read: (bio: number) => number | null
+    readonly free: (pointer: number) => void
+  },
+): Array<number> {
   return withBio(pem, (bio) => {
-    const certificates: Array<number> = []
+    const found: Array<number> = []
     try {
       for (;;) {
         libcrypto.ERR_clear_error()
-        const x509 = libcrypto.PEM_read_bio_X509(bio, 0, 0, 0)
-        if (!x509) break
-        certificates.push(x509)
+        const pointer = read(bio)
+        if (!pointer) break
+        found.push(pointer)
       }
       const [error] = takeErrors()
-      if (error !== undefined && error.code !== PEM_NO_START_LINE) {
-        throw new OpenSslError(`reading ${what}: certificate ${certificates.length + 1}: ${error.text}`)
-      }
-      if (certificates.length === 0) throw new OpenSslError(`reading ${what}: there is no PEM certificate in it`)
-      return certificates
+      if (error !== undefined && error.code !== PEM_NO_START_LINE)
+        throw new OpenSslError(`reading ${what}: ${kind} ${found.length + 1}: ${error.text}`)
+      if (found.length === 0) throw new OpenSslError(`reading ${what}: there is no PEM ${kind} in it`)
+      return found
     } catch (error) {
-      freeCertificates(certificates)
+      for (const pointer of found) free(pointer)
       throw error
     }
   })

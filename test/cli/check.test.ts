@@ -142,6 +142,16 @@ describe("key material", () => {
     expect([code, err]).toEqual([1, expect.stringContaining("the private key does not belong to the certificate")])
   })
 
+  test("a revocation list that has expired is a warning with the date", () => {
+    const list = authority.revocations("20200101000000Z", "20200201000000Z")
+    const { code, err } = culvert(
+      "--quiet",
+      write("revoked.ovpn", `${base}auth-user-pass\n<crl-verify>\n${list}</crl-verify>\n`),
+    )
+    expect(code).toBe(0)
+    expect(err).toContain("warning: crl-verify: the list of CN=Test Authority expired on 2020-02-01")
+  })
+
   test("that has expired is a warning with the date", () => {
     const request = ["req", "-new", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=old"]
     authority.openssl([...request, "-keyout", "old.key", "-out", "old.csr"])

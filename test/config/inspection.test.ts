@@ -8,6 +8,7 @@ const now = Date.UTC(2026, 5, 15) / 1000
 const facts = { subject: "CN=x", notBefore: now - day, notAfter: now + day }
 const material: KeyMaterial = {
   certificates: () => Result.succeed([facts]),
+  revocations: () => Result.succeed([{ issuer: "CN=a", thisUpdate: now - day, nextUpdate: now + day }]),
   checkPair: () => undefined,
   pkcs12: () => Result.succeed({ certificate, key: privateKey, others: otherCertificate }),
 }
@@ -47,6 +48,34 @@ describe("certificates", () => {
   test("that cannot be decoded are errors", () => {
     expect(said(minimal(), { certificates: () => Result.fail("certificate 1: bad") })).toEqual([
       "f:6:1: error: ca: certificate 1: bad",
+    ])
+  })
+})
+
+describe("a revocation list", () => {
+  const crl = certificate.replaceAll("CERTIFICATE", "X509 CRL")
+  const withList = minimal(`<crl-verify>\n${crl}</crl-verify>`)
+
+  test("that is valid today is not mentioned, nor one that does not say when it ends", () => {
+    expect(said(withList)).toEqual([])
+    const endless = [{ issuer: "CN=a", thisUpdate: now - day, nextUpdate: undefined }]
+    expect(said(withList, { revocations: () => Result.succeed(endless) })).toEqual([])
+  })
+
+  test("that has expired, or is not valid yet, is a warning with the date", () => {
+    const lists = [
+      { issuer: "CN=a", thisUpdate: now - 9 * day, nextUpdate: now - day },
+      { issuer: "CN=b", thisUpdate: now + day, nextUpdate: now + 9 * day },
+    ]
+    expect(said(withList, { revocations: () => Result.succeed(lists) })).toEqual([
+      "f:5:1: warning: crl-verify: the list of CN=a expired on 2026-06-14 (the server is refused until there is a newer one)",
+      "f:5:1: warning: crl-verify: the list of CN=b is not valid before 2026-06-16 (is the clock right?)",
+    ])
+  })
+
+  test("that cannot be decoded is an error", () => {
+    expect(said(withList, { revocations: () => Result.fail("revocation list 1: bad") })).toEqual([
+      "f:5:1: error: crl-verify: revocation list 1: bad",
     ])
   })
 })

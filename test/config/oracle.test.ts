@@ -64,7 +64,7 @@ const whyRefused = (text: string, { message, line }: Diagnostic): DifferenceId |
 
 /** By the wording of our messages. */
 const refusals: ReadonlyArray<readonly [DifferenceId, RegExp]> = [
-  ["numbers", /\bexpected a whole number|the minimum \d+ is more/],
+  ["numbers", /\bexpected a whole number|the minimum \d+ is more|bytes for packets in the tunnel/],
   ["addresses", /\bexpected (a host name|an IP|a netmask)/],
   ["servers", /no server is given|block has one|no server has the transport|a protocol that connects/],
   ["push-only", /only for a server to push/],

@@ -31,6 +31,14 @@ export class Authority {
     return { certificate: this.read(`${name}.crt`), key: this.read(`${name}.key`) }
   }
 
+  /** An empty revocation list in PEM, valid between two moments (YYYYMMDDHHMMSSZ). */
+  revocations(from: string, to: string): string {
+    this.write("revoked.txt", "")
+    const settings = "database=revoked.txt\ndefault_md=sha256\ncertificate=ca.crt\nprivate_key=ca.key\n"
+    this.write("revoked.cnf", `[ca]\ndefault_ca=authority\n[authority]\n${settings}`)
+    return this.openssl(["ca", "-gencrl", "-config", "revoked.cnf", "-crl_lastupdate", from, "-crl_nextupdate", to])
+  }
+
   openssl(args: ReadonlyArray<string>): string {
     const run = Bun.spawnSync(["openssl", ...args], { cwd: this.#directory })
     if (run.exitCode !== 0) throw new Error(`openssl ${args.join(" ")}: ${run.stderr}`)
