@@ -168,3 +168,25 @@ describe("key ids", () => {
     expect([...pair.client.keys.keys()]).toEqual([0])
   })
 })
+
+test.each([...protections])(
+  "packet ids outside the window, authentic under %s as they are, are replays",
+  (_, wrapping) => {
+    const pair = new Pair({ wrapping }).connect()
+    pair.network.pass(100)
+    const late: Array<Uint8Array> = []
+    pair.network.conditions = { ...pair.network.conditions, loss: 1 }
+    pair.network.tap((from, packet) => {
+      if (from === pair.server) late.push(packet.slice())
+    })
+    for (let count = 0; count < 100; count++)
+      pair.server.forge({ opcode: Opcode.AckV1, keyId: 0, acks: [1], messageId: undefined, payload: empty })
+    pair.network.pass(1)
+    const taken = [99, 35, 0, 36, 36, 99].map((index) => {
+      const before = pair.client.session.drops.replay ?? 0
+      pair.client.receive(pair.now, late[index]!)
+      return (pair.client.session.drops.replay ?? 0) === before
+    })
+    expect(taken).toEqual([true, false, false, true, false, false])
+  },
+)
