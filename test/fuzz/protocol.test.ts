@@ -4,8 +4,11 @@
  * A seed makes some ten inputs; `npm run fuzz:protocol` is the long form: a million seeds.
  */
 import { expect, test } from "bun:test"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { readPush } from "../../src/config/index.ts"
+import { checksums } from "../../src/dataplane/checksum.ts"
+import { Fragmenter, LARGEST, Reassembly } from "../../src/dataplane/fragment.ts"
 import { Framing, LARGEST_PLAIN } from "../../src/dataplane/framing.ts"
 import { formatOf } from "../../src/dataplane/keyformat.ts"
 import { ReplayWindow } from "../../src/dataplane/replay.ts"
@@ -13,10 +16,13 @@ import { Arena } from "../../src/linux/index.ts"
 import { crypto } from "../../src/openssl/index.ts"
 import { chooseCompression } from "../../src/protocol/compression.ts"
 import { ControlText, parseServerMessage } from "../../src/protocol/control.ts"
+import { OCC_MAGIC } from "../../src/protocol/datachannel.ts"
 import { readEarlyNegotiation } from "../../src/protocol/earlynegotiation.ts"
 import { buildKeyMethod2, newKeySource, parseKeyMethod2 } from "../../src/protocol/keymethod2.ts"
 import { sliceKeyBlock } from "../../src/protocol/keys.ts"
+import { staticKeyOptionsString } from "../../src/protocol/options.ts"
 import { decodeBody, decodeHead } from "../../src/protocol/packet.ts"
+import { type StaticKeyOptions, StaticKeySession } from "../../src/protocol/statickeysession.ts"
 import { makeWrap } from "../../src/protocol/wrap.ts"
 import { mirrored } from "../dataplane/keys.ts"
 import { Pair, pushReply, staticKey, tlsAuth, tlsCrypt, tlsCryptV2 } from "../protocol/pair.ts"
@@ -97,15 +103,18 @@ const formats = (
     { cipher: "AES-128-GCM", peerId: 1, epoch: true },
     { cipher: "AES-256-CBC", peerId: 1, digest: "SHA256" },
     { cipher: "AES-128-CBC", peerId: undefined, digest: "SHA1" },
+    { cipher: "AES-256-CBC", peerId: undefined, digest: "SHA512", staticKey: { unixTime: 1, firstPacketId: 1 } },
   ] as const
 ).map((facts) => {
-  const key = sliceKeyBlock(block, { keyId: 0, ...facts })!
+  const key = { ...sliceKeyBlock(block, { keyId: 0, ...facts })!, ...facts }
   const nonces = () => ({ seal: arena.allocate(12), open: arena.allocate(12) })
   const replay = () => new ReplayWindow({ packets: 64, seconds: 15 })
   const { sealer } = formatOf(mirrored(key), nonces(), replay)
   memory.bytes.fill(0x45, 0, 400)
   const length = sealer.seal(memory, 0, 300)
-  return { opener: formatOf(key, nonces(), replay).opener, packet: memory.bytes.slice(0, length) }
+  // The CBC formats do not authenticate their head, and a static key has none.
+  const head = "staticKey" in facts ? 0 : 4
+  return { opener: formatOf(key, nonces(), replay).opener, packet: memory.bytes.slice(0, length), head }
 })
 const framings = (["lzo", "stub", "stub-v2"] as const).map(
   (form) => new Framing({ form, decompress: true }, arena.allocate(LARGEST_PLAIN)),
@@ -198,17 +207,82 @@ test("control messages of a server gone mad end in a state, and in bounded memor
 test("data packets: open gives a length or a reason, and only the authentic one is opened", () => {
   forEachSeed(longForm(3000), (seed) => {
     const random = new SeededRandom(seed)
-    const { opener, packet } = pick(random, formats)
+    const { opener, packet, head } = pick(random, formats)
     const bytes = mutate(random, packet)
     if (bytes.length === 0) return
     memory.bytes.set(bytes)
     const length = opener.open(memory, 0, bytes.length)
     expect(Number.isInteger(length)).toBe(true)
-    // The CBC formats do not authenticate their head.
-    if (length >= 0) expect(bytes.subarray(4).toHex()).toBe(packet.subarray(4).toHex())
+    if (length >= 0) expect(bytes.subarray(head).toHex()).toBe(packet.subarray(head).toHex())
     memory.bytes.set(mutate(random, pick(random, compressed)))
     const framed = pick(random, framings)
     const unframed = framed.unframe(memory, 0, 1 + random.below(40))
     expect(unframed <= LARGEST_PLAIN && unframed !== 0).toBe(true)
+  })
+}, 3_600_000)
+
+const copier = checksums(arena)
+const reassembly = new Reassembly(arena)
+
+test("pieces: whatever comes in whatever order gives a packet, nothing or a reason, and what was sent is what comes out", () => {
+  forEachSeed(longForm(3000), (seed) => {
+    const random = new SeededRandom(seed)
+    const fragmenter = new Fragmenter(64 + 4 * random.below(100))
+    const packet = random.bytes(fragmenter.size + 1 + random.below(3 * fragmenter.size))
+    memory.bytes.set(packet, 0)
+    fragmenter.begin(packet.length)
+    const pieces = Array.from({ length: fragmenter.pieces }, (_, index) => {
+      const length = fragmenter.lay(index, memory, memory, 4096, copier)
+      return memory.bytes.slice(4096, 4096 + length)
+    })
+    let now = seed
+    const give = (piece: Uint8Array) => {
+      memory.bytes.set(piece, 1000)
+      now += random.below(3000)
+      const length = reassembly.take(now, memory, 1000, piece.length, copier)
+      expect(Number.isInteger(length) && length <= LARGEST).toBe(true)
+      return length > 0 ? reassembly.memory.bytes.slice(reassembly.payloadAt, reassembly.payloadAt + length) : length
+    }
+    for (let count = random.below(8); count > 0; count--) give(mutate(random, pick(random, pieces)))
+    reassembly.clear()
+    now = 0
+    const outcome = pieces.toReversed().map((piece) => {
+      memory.bytes.set(piece, 1000)
+      return reassembly.take(now, memory, 1000, piece.length, copier)
+    })
+    expect(outcome.at(-1)).toBe(packet.length)
+    const { payloadAt } = reassembly
+    expect(reassembly.memory.bytes.slice(payloadAt, payloadAt + packet.length).toHex()).toBe(packet.toHex())
+  })
+}, 3_600_000)
+
+test("what the peer of a static key says of its options ends in a word or in nothing", () => {
+  const options: StaticKeyOptions = {
+    unixTime: 0,
+    outerFamily: "ipv4",
+    remote: { transport: "udp", tunMtu: 1500, fragment: undefined, connectTimeout: 60, explicitExitNotify: undefined },
+    profile: {
+      device: { type: "tun", name: "tun" },
+      staticKey: { key: Redacted.make(staticKey), direction: 1 },
+      cipher: "AES-256-CBC",
+      auth: "SHA1",
+      compression: undefined,
+      network: { ifconfig: { local: "10.1.0.1", second: "10.1.0.2" } } as StaticKeyOptions["profile"]["network"],
+    },
+  }
+  const string = staticKeyOptionsString(options, "theirs")
+  forEachSeed(longForm(3000), (seed) => {
+    const random = new SeededRandom(seed)
+    const session = new StaticKeySession(options)
+    session.start(0)
+    while (session.poll() !== undefined);
+    const message = Uint8Array.of(...OCC_MAGIC, random.below(4), ...mutate(random, text(`${string}\0`)))
+    session.occ(0, random.below(4) === 0 ? mutate(random, message) : message)
+    let outputs = 0
+    for (let output = session.poll(); output !== undefined; output = session.poll()) {
+      outputs++
+      if (output.type === "notice") expect(output.message).toMatch(/^[\x20-\x7e]{1,600}$/)
+    }
+    expect(outputs).toBeLessThanOrEqual(1)
   })
 }, 3_600_000)
