@@ -4,11 +4,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
+import { makeMetrics as makeInjectorMetrics } from "../../src/injector/metrics.ts"
 import { prepare, type Sources, serve } from "../../src/sidecar/index.ts"
-import { metrics } from "../../src/sidecar/metrics.ts"
+import { makeMetrics, metrics } from "../../src/sidecar/metrics.ts"
 import type { Happened, Status } from "../../src/tunnel/index.ts"
-import { idle } from "../sidecar/world.ts"
-import { Child, eventually } from "../support/child.ts"
+import { idle, world } from "../sidecar/world.ts"
+import { Child, eventually, succeed } from "../support/child.ts"
 import { installPackages } from "../support/packages.ts"
 
 const monitoring = join(import.meta.dir, "../../k8s/monitoring")
@@ -18,11 +19,12 @@ interface Rule {
   readonly expr: string
 }
 
-const rules = (
+const { groups } = (
   Bun.YAML.parse(readFileSync(join(monitoring, "prometheusrule.yaml"), "utf8")) as {
     readonly spec: { readonly groups: ReadonlyArray<{ readonly rules: ReadonlyArray<Rule> }> }
   }
-).spec.groups.flatMap((group) => group.rules)
+).spec
+const rules = groups.flatMap((group) => group.rules)
 
 const panels = (
   JSON.parse(readFileSync(join(monitoring, "dashboard.json"), "utf8")) as {
@@ -33,13 +35,19 @@ const panels = (
   }
 ).panels.flatMap(({ title, targets }) => targets.map(({ expr }) => ({ title, expr })))
 
-test("alerts and dashboard name only metrics of the table", () => {
+test("alerts and dashboard name only metrics that there are", async () => {
+  const ofInjector = [...(await injectorMetrics(0)).matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name!)
+  const known = ["up", ...Object.keys(metrics), ...ofInjector]
   for (const { expr } of [...rules, ...panels]) {
-    const names = [...expr.matchAll(/\b(?:openvpn_client|process)_[a-z_]+/g)].map(([name]) => name)
+    const names = [...expr.matchAll(/\b(?:openvpn_client_[a-z_]+|process_[a-z_]+|culvert_injector_[a-z_]+|up)\b/g)].map(
+      ([name]) => name,
+    )
     expect(names.length).toBeGreaterThan(0)
-    for (const name of names) expect(Object.keys(metrics)).toContain(name.replace(/_(bucket|sum|count)$/, ""))
+    for (const name of names) expect(known).toContain(name.replace(/_(bucket|sum|count)$/, ""))
   }
 })
+
+const injectorMetrics = (expiry: number) => makeInjectorMetrics(() => expiry).registry.metrics()
 
 const prometheus = await findPrometheus()
 
@@ -54,6 +62,7 @@ describe.skipIf(prometheus === undefined)(`on Prometheus${prometheus === undefin
           down: pod({ phase: "waiting", killSwitch: "none" }, [
             ...many(3, happened("auth_failed", { reason: "AuthFailed", established: false })),
             ...many(9, happened("disconnected", { reason: "PingRestart", established: true })),
+            happened("kill_switch_restored"),
           ]),
           // And while it is up.
           up: pod(
@@ -66,9 +75,14 @@ describe.skipIf(prometheus === undefined)(`on Prometheus${prometheus === undefin
         for (const [name, { sources }] of Object.entries(pods)) {
           targets[name] = (yield* serve({ hostname: "127.0.0.1", port: 0 }, yield* prepare(sources))).port!
         }
+        const now = Date.now() / 1000
+        for (const [name, expiry] of Object.entries({ fresh: now + 86_400, old: now + 3600 })) {
+          targets[`culvert-injector-${name}`] = (yield* page(() => injectorMetrics(expiry))).port!
+        }
+        targets["culvert-injector-away"] = 1
         yield* Effect.promise(async () => {
           await using server = await Prometheus.start(prometheus!, targets)
-          await server.has("count(openvpn_client_connected) == 3")
+          await server.has("count(openvpn_client_connected) == 3 and count(up) == 6")
           for (const { happen } of Object.values(pods)) happen()
           await server.has('openvpn_client_disconnects_total{reason="PingRestart"} == 9')
           await server.has("count(openvpn_client_handshake_duration_seconds_sum > 0) == 1")
@@ -87,10 +101,13 @@ describe.skipIf(prometheus === undefined)(`on Prometheus${prometheus === undefin
             CulvertAuthenticationFails: "down",
             CulvertFlapping: "down",
             CulvertNoKillSwitch: "down",
+            CulvertKillSwitchDisturbed: "down",
             CulvertRenegotiationFails: "up",
             CulvertDropsPackets: "up",
             CulvertSlowHandshake: "all",
             CulvertDataPlaneStalls: "up",
+            CulvertInjectorDown: "culvert-injector-away",
+            CulvertInjectorCertificateEnds: "culvert-injector-old",
           })
           for (const { title, expr } of panels) {
             const filled = expr.replaceAll("$__rate_interval", "1m").replace(/\$(namespace|pod)/g, ".*")
@@ -100,7 +117,30 @@ describe.skipIf(prometheus === undefined)(`on Prometheus${prometheus === undefin
       }).pipe(Effect.scoped, Effect.runPromise),
     60_000,
   )
+
+  test("promtool has nothing to say against the rules and the metrics", async () => {
+    const directory = mkdtempSync(join(tmpdir(), `cv${process.pid}-`))
+    try {
+      const file = join(directory, "rules.json")
+      writeFileSync(file, JSON.stringify({ groups }))
+      await succeed(["promtool", "check", "rules", file])
+      const { scrape } = makeMetrics(world({ phase: "connected" }))
+      for (const [name, text] of Object.entries({ sidecar: await scrape(), injector: await injectorMetrics(1) })) {
+        const child = Bun.spawn(["promtool", "check", "metrics"], { stdin: new Blob([text]), stderr: "pipe" })
+        expect({ name, said: await new Response(child.stderr).text() }).toEqual({ name, said: "" })
+      }
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
+  })
 })
+
+/** A server of one text. */
+const page = (text: () => Promise<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: async () => new Response(await text()) })),
+    (server) => Effect.promise(() => server.stop(true)),
+  )
 
 const happened = (event: string, facts: Happened["facts"] = {}): Happened => ({ at: 0, event, message: event, facts })
 const many = (count: number, one: Happened): ReadonlyArray<Happened> => Array.from({ length: count }, () => one)
