@@ -21,6 +21,8 @@ export type Command =
       readonly generation: number
       readonly fd: number
       readonly transport: "udp" | "tcp"
+      /** UDP: stands in front of each datagram that is sent, and one like it in front of each that comes (`socks.ts`). */
+      readonly header?: Uint8Array
       /** Made by `createLinkCounterMemory`; the worker writes it. */
       readonly counters: SharedArrayBuffer
     }

@@ -4,6 +4,7 @@
  * used within one round of receiving only is shared.
  */
 import { type Arena, closeFd, type Region } from "../linux/index.ts"
+import type { Command } from "./commands.ts"
 import type { Counters } from "./counters.ts"
 import { LARGEST_PLAIN } from "./framing.ts"
 import { KeySlots } from "./keyslots.ts"
@@ -11,6 +12,8 @@ import { Link } from "./link.ts"
 import type { Offloads } from "./offload.ts"
 import { TcpTransport } from "./transport-tcp.ts"
 import { UdpBuffers, UdpTransport } from "./transport-udp.ts"
+
+type Attachment = Extract<Command, { readonly type: "attachTransport" }>
 
 export class Links {
   /** Also those that are free; a position is a link's for as long as it lives. */
@@ -33,8 +36,8 @@ export class Links {
     this.plain = arena.allocate(LARGEST_PLAIN)
   }
 
-  /** A further link over `fd`, which belongs to it from now on. Undefined, with `fd` closed: there are too many. */
-  open(generation: number, fd: number, kind: "udp" | "tcp", counts: Float64Array): Link | undefined {
+  /** A further link over a socket, which belongs to it from now on. Undefined, with the socket closed: there are too many. */
+  open({ generation, fd, transport: kind, header, counters }: Attachment): Link | undefined {
     const position = this.free()
     if (position < 0) {
       closeFd(fd)
@@ -42,8 +45,8 @@ export class Links {
     }
     const link = this.all[position]!
     const transport = this.transport(position, kind)
-    transport.open(fd)
-    link.begin(generation, fd, transport, counts)
+    transport.open(fd, header)
+    link.begin(generation, fd, transport, new Float64Array(counters))
     return link
   }
 

@@ -214,7 +214,7 @@ export class Loop {
 
   private attach(command: Extract<Command, { readonly type: "attachTransport" }>): void {
     const { generation } = command
-    const link = this.links.open(generation, command.fd, command.transport, new Float64Array(command.counters))
+    const link = this.links.open(command)
     if (link === undefined) {
       const message = `there are ${MOST_LINKS} links to servers already`
       this.emit({ type: "transportFailed", generation, message })

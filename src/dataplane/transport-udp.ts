@@ -27,6 +27,7 @@ import { Counter, type Counters } from "./counters.ts"
 import { Drop } from "./drop.ts"
 import { MessageQueue } from "./messages.ts"
 import type { Offloads } from "./offload.ts"
+import { LARGEST_SOCKS_HEADER, socksHeaderLength } from "./socks.ts"
 import { LARGEST_PACKET, type PacketSink, type Transport } from "./transport.ts"
 
 /** Memory that is in use within one call only, so that all transports share it. */
@@ -36,7 +37,7 @@ export class UdpBuffers {
 
   constructor(arena: Arena) {
     this.incoming = new ReceiveBatch(arena, BATCH, SLOT_SIZE)
-    this.control = arena.allocate(LARGEST_PACKET)
+    this.control = arena.allocate(LARGEST_SOCKS_HEADER + LARGEST_PACKET)
   }
 }
 
@@ -53,6 +54,8 @@ export class UdpTransport implements Transport {
   private isBlocked = false
   /** The message at the head of the queue is refused as one: its datagrams are sent by themselves. */
   private isSplitting = false
+  /** Of a proxy's relay; empty: there is none. */
+  private header: Uint8Array = none
 
   /** `onTooLarge`: for each error that says that the path does not carry a datagram that was sent. */
   constructor(
@@ -66,12 +69,13 @@ export class UdpTransport implements Transport {
     this.offloads = offloads
     this.onTooLarge = onTooLarge
     this.incoming = buffers.incoming
-    this.outgoing = new MessageQueue(arena, LARGEST_PACKET)
+    this.outgoing = new MessageQueue(arena, LARGEST_SOCKS_HEADER + LARGEST_PACKET)
     this.control = buffers.control
   }
 
-  open(fd: number): void {
+  open(fd: number, header: Uint8Array = none): void {
     this.fd = fd
+    this.header = header
     this.outgoing.clear()
     this.isBlocked = false
     this.isSplitting = false
@@ -91,7 +95,7 @@ export class UdpTransport implements Transport {
   }
 
   get start(): number {
-    return this.outgoing.tail
+    return this.outgoing.tail + this.header.length
   }
 
   reserve(): Region | undefined {
@@ -99,7 +103,9 @@ export class UdpTransport implements Transport {
   }
 
   commit(length: number): void {
-    this.outgoing.append(length)
+    const { outgoing, header } = this
+    if (header.length > 0) outgoing.region.bytes.set(header, outgoing.tail)
+    outgoing.append(header.length + length)
   }
 
   flush(): string | undefined {
@@ -136,14 +142,16 @@ export class UdpTransport implements Transport {
   }
 
   transmit(packet: Uint8Array): string | undefined {
-    const { length } = packet
-    if (length > LARGEST_PACKET) {
+    const { control, header } = this
+    const length = header.length + packet.length
+    if (packet.length > LARGEST_PACKET) {
       this.counters.drop(Drop.tooLarge)
       return undefined
     }
-    this.control.bytes.set(packet)
+    control.bytes.set(header)
+    control.bytes.set(packet, header.length)
     for (let attempt = 0; attempt < 2; attempt++) {
-      if (sendBytes(this.fd, this.control.at(0, length), length) >= 0) {
+      if (sendBytes(this.fd, control.at(0, length), length) >= 0) {
         this.count(1, length)
         return undefined
       }
@@ -188,12 +196,20 @@ export class UdpTransport implements Transport {
     let packets = 0
     let at = 0
     do {
-      sink.receive(slot, at, Math.min(size, total - at))
+      const length = Math.min(size, total - at)
+      if (this.header.length === 0) sink.receive(slot, at, length)
+      else this.unwrap(slot, at, length, sink)
       packets++
       at += size
     } while (at < total)
     this.counters.add(Counter.transportReadPackets, packets)
     this.counters.add(Counter.transportReadBytes, total)
+  }
+
+  private unwrap(slot: Region, at: number, length: number, sink: PacketSink): void {
+    const header = socksHeaderLength(slot, at, length)
+    if (header < 0) this.counters.drop(header)
+    else sink.receive(slot, at + header, length - header)
   }
 
   private receiveFailed(reason: number): string | undefined {
@@ -265,6 +281,8 @@ function isFatal(reason: number): boolean {
 function isAboutSegments(reason: number): boolean {
   return reason === EIO || reason === EINVAL || reason === EMSGSIZE
 }
+
+const none = new Uint8Array(0)
 
 /** Messages per system call, and calls per turn. */
 const BATCH = 16

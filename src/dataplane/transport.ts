@@ -23,7 +23,8 @@ export interface Transport {
   readonly start: number
   /** The poll events that it waits for. */
   readonly interest: number
-  open(fd: number): void
+  /** `header`: for a proxy's relay, in front of each datagram. */
+  open(fd: number, header?: Uint8Array): void
   /** Space for one packet, also when not `isReady`; undefined when the memory is full: `flush` may help. */
   reserve(): Region | undefined
   /** Queues the packet of `length` bytes in the reserved space. */

@@ -256,6 +256,83 @@ describe.each([[], ["udp-segment"], ["udp-gro"], ["udp-segment", "udp-gro"]] as 
   },
 )
 
+describe.each([[], ["udp-segment", "udp-gro"]] as const)(
+  "UDP through the relay of a SOCKS proxy, without %p",
+  (...disabled) => {
+    const header = Uint8Array.of(0, 0, 0, 1, 192, 0, 2, 1, 4, 170)
+
+    test("each datagram has the header in front, the batched and the control packets", () => {
+      const { counters, count } = counted()
+      const transport = udpTransport(counters, ...disabled)
+      const [fd, other] = udpPair(4)
+      transport.open(fd, header)
+      for (let i = 0; i < 40; i++) expect(queue(transport, 1000, i)).toBe(true)
+      expect(transport.flush()).toBeUndefined()
+      expect(transport.transmit(Uint8Array.of(0x20, 7))).toBeUndefined()
+      for (let i = 0; i <= 40; i++) {
+        const length = receiveBytes(other, scratch.address, scratch.length)
+        expect([...scratch.bytes.slice(0, 10)]).toEqual([...header])
+        const packet = scratch.bytes.slice(10, length)
+        expect(packet).toEqual(i < 40 ? new Uint8Array(1000).fill(i) : Uint8Array.of(0x20, 7))
+      }
+      expect(count("transportWritePackets")).toBe(41)
+      transport.close()
+      closeFd(other)
+    })
+
+    test("it is taken off what comes, whatever address it names, and what has none is dropped", () => {
+      const { counters, count } = counted()
+      const transport = udpTransport(counters, ...disabled)
+      const [fd, other] = udpPair(4)
+      transport.open(fd, header)
+      const send = (...bytes: ReadonlyArray<number>) => {
+        scratch.bytes.set(bytes)
+        sendBytes(other, scratch.address, bytes.length)
+      }
+      const end = [4, 170, 9, 8, 7]
+      send(0, 0, 0, 1, 1, 2, 3, 4, ...end)
+      send(0, 0, 0, 4, ...Array(16).fill(1), ...end)
+      send(0, 0, 0, 3, 2, 97, 98, ...end)
+      send(0, 0, 0, 1, 1, 2, 3, 4, 4, 170)
+      const received: Array<ReadonlyArray<number>> = []
+      const sink = {
+        receive: ({ bytes }: Region, start: number, length: number) =>
+          received.push([...bytes.subarray(start, start + length)]),
+        flush: () => {},
+      }
+      expect(transport.receive(sink)).toBeUndefined()
+      expect(received).toEqual([[9, 8, 7], [9, 8, 7], [9, 8, 7], []])
+      // Another version, a piece of a datagram, an unknown type; cut off in the middle.
+      for (const bytes of [
+        [5, 0, 0, 1, 1, 2, 3, 4, ...end],
+        [0, 0, 1, 1, 1, 2, 3, 4, ...end],
+        [0, 0, 0, 2, 1, 2, 3, ...end],
+      ])
+        send(...bytes)
+      for (const bytes of [[], [0, 0, 0], [0, 0, 0, 1, 1, 2, 3, 4, 4], [0, 0, 0, 3, 200, 1, 2, 3]]) send(...bytes)
+      expect(transport.receive(sink)).toBeUndefined()
+      expect(received).toHaveLength(4)
+      expect(count("drop:malformed")).toBe(3)
+      expect(count("drop:short")).toBe(4)
+      transport.close()
+      closeFd(other)
+    })
+
+    test("the next connection without a proxy has none", () => {
+      const { counters } = counted()
+      const transport = udpTransport(counters, ...disabled)
+      transport.open(udpPair(4)[0], header)
+      transport.close()
+      const [fd, other] = udpPair(4)
+      transport.open(fd)
+      expect(transport.transmit(Uint8Array.of(0x20))).toBeUndefined()
+      expect(receiveBytes(other, scratch.address, scratch.length)).toBe(1)
+      transport.close()
+      closeFd(other)
+    })
+  },
+)
+
 test("UDP: what the kernel refuses to cut goes by itself, once that is said, and nothing is lost", () => {
   const { counters, count } = counted()
   const events: Array<Event> = []
