@@ -10,7 +10,7 @@ import {
   profileJson,
   readsBack,
 } from "../config/index.ts"
-import { loadProfile } from "./profile.ts"
+import { loadProfile, loadStandardInput } from "./profile.ts"
 
 /** Some file is invalid; the diagnostics were printed. */
 export class CheckFailed extends Data.TaggedError("CheckFailed")<{ readonly message: string }> {
@@ -20,7 +20,10 @@ export class CheckFailed extends Data.TaggedError("CheckFailed")<{ readonly mess
 export const check = Command.make(
   "check",
   {
-    files: Argument.String("FILE").pipe(Argument.withDescription("OpenVPN configuration file"), Argument.atLeast(1)),
+    files: Argument.String("FILE").pipe(
+      Argument.withDescription("OpenVPN configuration file, or - for standard input"),
+      Argument.atLeast(1),
+    ),
     json: Flag.Boolean("json").pipe(
       Flag.withDescription("Print one JSON document: for each file its profile and its diagnostics"),
       Flag.withDefault(false),
@@ -53,7 +56,7 @@ interface Checked {
 }
 
 const checkFile = Effect.fnUntraced(function* (file: string) {
-  const loaded = yield* Effect.result(loadProfile(file))
+  const loaded = yield* Effect.result(file === "-" ? loadStandardInput : loadProfile(file))
   if (Result.isFailure(loaded)) return { file, diagnostics: loaded.failure.diagnostics, profile: undefined }
   const { profile, notes } = loaded.success
   if (!readsBack(profile))
@@ -72,4 +75,6 @@ const asJson =
   })
 
 const written = (diagnostic: Diagnostic): string =>
-  process.stderr.isTTY ? explainDiagnostic(diagnostic) : formatDiagnostic(diagnostic)
+  process.stderr.isTTY
+    ? explainDiagnostic(diagnostic, { colours: !process.env.NO_COLOR })
+    : formatDiagnostic(diagnostic)

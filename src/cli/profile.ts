@@ -1,5 +1,5 @@
 /** Loads a configuration file with the files it names. The parser is pure; this is where files are read. */
-import { readFileSync, statSync } from "node:fs"
+import { readFileSync, readSync, statSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { Data, Effect, Result, Runtime } from "effect"
 import {
@@ -30,35 +30,40 @@ export interface Loaded {
   readonly files: ReadonlyArray<string>
 }
 
-export const loadProfile = (file: string): Effect.Effect<Loaded, InvalidConfiguration> =>
-  Effect.suspend(() => {
-    const text = readRegular(file, maximumConfiguration)
-    if (Result.isFailure(text)) {
-      const hint = "name the file with --config or CULVERT_CONFIG"
-      const message = text.failure
-      return Effect.fail(
-        new InvalidConfiguration({
-          file,
-          diagnostics: [{ file, line: 1, column: 1, severity: "error", message, hint, source: undefined }],
-        }),
-      )
-    }
-    const files = [file]
-    const read = (need: FileNeed) => {
-      const path = resolve(dirname(file), need.path)
-      files.push(path)
-      return readRegular(path, need.maximumBytes)
-    }
-    return Effect.fromResult(
-      Result.mapBoth(
-        parse(new TextDecoder().decode(text.success), { file, read, inspection: { material, now: Date.now() / 1000 } }),
-        {
-          onSuccess: (parsed) => ({ ...parsed, profile: located(parsed.profile, dirname(file)), files }),
-          onFailure: (diagnostics) => new InvalidConfiguration({ file, diagnostics }),
-        },
-      ),
-    )
-  })
+/** `hint`: what to do when there is no such file. */
+export const loadProfile = (file: string, hint?: string): Effect.Effect<Loaded, InvalidConfiguration> =>
+  Effect.suspend(() => understand(file, readRegular(file, maximumConfiguration), hint))
+
+/** The configuration on standard input; the files that it names start from the current directory. */
+export const loadStandardInput: Effect.Effect<Loaded, InvalidConfiguration> = Effect.suspend(() =>
+  understand("<stdin>", readStandardInput(maximumConfiguration), undefined),
+)
+
+const understand = (
+  file: string,
+  text: Result.Result<Uint8Array, string>,
+  hint: string | undefined,
+): Effect.Effect<Loaded, InvalidConfiguration> => {
+  if (Result.isFailure(text)) {
+    const place = { file, line: 1, column: 1, severity: "error", source: undefined } as const
+    const diagnostics = [{ ...place, message: `cannot be read: ${text.failure}`, hint }]
+    return Effect.fail(new InvalidConfiguration({ file, diagnostics }))
+  }
+  const files = [file]
+  const read = (need: FileNeed) => {
+    const path = resolve(dirname(file), need.path)
+    files.push(path)
+    const content = readRegular(path, need.maximumBytes)
+    return path === need.path ? content : Result.mapError(content, (reason) => `${path}: ${reason}`)
+  }
+  const inspection = { material, now: Date.now() / 1000 }
+  return Effect.fromResult(
+    Result.mapBoth(parse(new TextDecoder().decode(text.success), { file, read, inspection }), {
+      onSuccess: (parsed) => ({ ...parsed, profile: located(parsed.profile, dirname(file)), files }),
+      onFailure: (diagnostics) => new InvalidConfiguration({ file, diagnostics }),
+    }),
+  )
+}
 
 /** What is read later has to be found from wherever the program runs. */
 const located = (profile: Profile, directory: string): Profile => {
@@ -87,15 +92,33 @@ const material: KeyMaterial = {
 const orSaid = <A>(decode: () => A): Result.Result<A, string> =>
   Result.try({ try: decode, catch: (error) => (error instanceof OpenSslError ? error.message : String(error)) })
 
-const readRegular = (path: string, maximum: number): Result.Result<Uint8Array, string> => {
-  try {
+const readRegular = (path: string, maximum: number): Result.Result<Uint8Array, string> =>
+  orReason(() => {
     const facts = statSync(path)
-    if (!facts.isFile()) return Result.fail(`${path} is not a regular file`)
-    if (facts.size > maximum) return Result.fail(`${path} has ${facts.size} bytes, more than ${maximum}`)
+    if (!facts.isFile()) return Result.fail("it is not a regular file")
+    if (facts.size > maximum) return Result.fail(`it has ${facts.size} bytes, at most ${maximum} are allowed`)
     return Result.succeed(readFileSync(path))
+  })
+
+const readStandardInput = (maximum: number): Result.Result<Uint8Array, string> =>
+  orReason(() => {
+    const chunks: Array<Uint8Array> = []
+    for (let size = 0; size <= maximum; ) {
+      const chunk = new Uint8Array(65_536)
+      const length = readSync(0, chunk)
+      if (length === 0) return Result.succeed(Buffer.concat(chunks))
+      chunks.push(chunk.subarray(0, length))
+      size += length
+    }
+    return Result.fail(`it has more than ${maximum} bytes`)
+  })
+
+const orReason = (read: () => Result.Result<Uint8Array, string>): Result.Result<Uint8Array, string> => {
+  try {
+    return read()
   } catch (error) {
     const code = (error as { readonly code?: string }).code
-    return Result.fail(`${path} cannot be read: ${reasons[code ?? ""] ?? code ?? String(error)}`)
+    return Result.fail(reasons[code ?? ""] ?? code ?? String(error))
   }
 }
 

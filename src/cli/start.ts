@@ -33,7 +33,7 @@ export const start = Command.make(
   { ...settingFlags() },
   Effect.fnUntraced(function* (flags) {
     const settings = yield* Effect.fromResult(readSettings(given(flags), process.env))
-    const loaded = yield* loadProfile(settings.config)
+    const loaded = yield* loadProfile(settings.config, "name the file with --config or CULVERT_CONFIG")
     return yield* sidecar(settings, loaded).pipe(Effect.provide(logging(settings, loaded)))
   }),
 ).pipe(Command.withDescription("Connect and carry the pod's traffic until told to stop"))

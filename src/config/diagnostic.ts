@@ -3,6 +3,7 @@
  * quoted, and everything that is quoted has passed `quote`.
  */
 import type { Position } from "./lexer.ts"
+import { columnsOf } from "./width.ts"
 
 export interface Diagnostic extends Position {
   readonly file: string
@@ -23,19 +24,36 @@ export const formatDiagnostic = (diagnostic: Diagnostic): string => {
 }
 
 /** The same for a terminal, on several lines: the line of the file with a caret where it may be shown, and the hint. */
-export const explainDiagnostic = (diagnostic: Diagnostic): string => {
-  const { line, column, hint, source } = diagnostic
-  const lines = [formatDiagnostic({ ...diagnostic, hint: undefined })]
+export const explainDiagnostic = (
+  diagnostic: Diagnostic,
+  { colours = false }: { readonly colours?: boolean } = {},
+): string => {
+  const { file, line, column, severity, message, hint, source } = diagnostic
+  const paint = (style: string, text: string) => (colours ? `\u001b[${style}m${text}\u001b[0m` : text)
+  const colour = severityColours[severity]
+  const place = paint(bold, `${printable(file)}:${line}:${column}:`)
+  const lines = [`${place} ${paint(colour, `${severity}:`)} ${message}`]
   if (source !== undefined) {
-    const number = String(line).padStart(5)
-    const before = source.slice(0, column - 1)
-    const length = /^[^\s#;]*/.exec(source.slice(column - 1))![0].length
-    const marks = before.replace(/[^\t]/gu, " ").padEnd(column - 1) + "^".padEnd(Math.max(1, length), "~")
-    lines.push(`${number} | ${printable(source)}`, `${" ".repeat(5)} | ${marks}`)
+    lines.push(`${String(line).padStart(5)} | ${printable(source)}`)
+    const { before, marks } = markedBelow(source, column)
+    lines.push(`${" ".repeat(5)} | ${before}${paint(colour, marks)}`)
   }
-  if (hint !== undefined) lines.push(`      hint: ${printable(hint)}`)
+  if (hint !== undefined) lines.push(`      ${paint(bold, "hint:")} ${printable(hint)}`)
   return lines.join("\n")
 }
+
+/** Below the word that begins at the column, or below the place where one is missing. */
+const markedBelow = (source: string, column: number): { readonly before: string; readonly marks: string } => {
+  const front = printable(source.slice(0, column - 1))
+  const blank = [...front].map((character) => (character === "\t" ? "\t" : " ".repeat(columnsOf(character))))
+  const beyond = Math.max(0, column - 1 - source.length)
+  const word = /^("(\\.|[^"\\])*"|'[^']*'|[^\s#;]*)/.exec(source.slice(column - 1))![0]
+  const width = [...printable(word)].reduce((sum, character) => sum + columnsOf(character), 0)
+  return { before: blank.join("") + " ".repeat(beyond), marks: "^".padEnd(width, "~") }
+}
+
+const bold = "1"
+const severityColours = { error: "1;31", warning: "1;33", info: "1;36" } as const
 
 /** Gathers the diagnostics of one file. The same one twice is kept once. */
 export class Diagnostics {

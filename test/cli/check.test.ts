@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { Effect } from "effect"
+import { loadProfile } from "../../src/cli/profile.ts"
 import { staticKey } from "../config/fixtures.ts"
 import { Authority, CLIENT } from "../openssl/authority.ts"
 
@@ -27,9 +29,12 @@ afterAll(() => {
   authority.remove()
 })
 
-const culvert = (...args: ReadonlyArray<string>) => {
+const culvert = (...args: ReadonlyArray<string>) => culvertWith("", ...args)
+
+/** With a text on standard input. */
+const culvertWith = (text: string, ...args: ReadonlyArray<string>) => {
   const main = join(import.meta.dir, "../../src/main.ts")
-  const run = Bun.spawnSync([process.execPath, main, "check", ...args], { cwd: directory, stdin: "ignore" })
+  const run = Bun.spawnSync([process.execPath, main, "check", ...args], { cwd: directory, stdin: Buffer.from(text) })
   return { code: run.exitCode, out: run.stdout.toString(), err: run.stderr.toString() }
 }
 
@@ -81,6 +86,24 @@ describe("culvert check", () => {
     expect(shown.profile.credentials.password).toBe("hunter2")
   })
 
+  test("reads standard input as -", () => {
+    const text = `${base}auth-user-pass\ntls-crypt ta.key\n`
+    const { code, out, err } = culvertWith(text, "-")
+    expect([code, err]).toEqual([0, ""])
+    expect(out).toContain("# <tls-crypt> is not shown\n")
+    expect(culvertWith("flaot\n", "--quiet", "-", "good.ovpn").err).toContain("<stdin>:1:1: error: unknown directive")
+    expect(culvertWith("#".repeat(10_485_761), "-").err).toContain(
+      "<stdin>:1:1: error: cannot be read: it has more than",
+    )
+  })
+
+  test("says which file cannot be read, and goes on with the others", () => {
+    expect(culvert("--quiet", "none.ovpn", "bad.ovpn").err.split("\n")[0]).toBe(
+      "none.ovpn:1:1: error: cannot be read: no such file",
+    )
+    expect(culvert("--quiet", "none.ovpn", "bad.ovpn").err).toContain("2 of 2 files are not valid")
+  })
+
   test("ends with 2 when the arguments make no sense", () => {
     expect(culvert().code).toBe(2)
     expect(culvert("--no-such-flag", "good.ovpn").code).toBe(2)
@@ -89,8 +112,14 @@ describe("culvert check", () => {
   test("shows the line with a caret on a terminal", () => {
     const main = join(import.meta.dir, "../../src/main.ts")
     const command = `${process.execPath} ${main} check --quiet bad.ovpn`
-    const { stdout } = Bun.spawnSync(["script", "-qec", command, "/dev/null"], { cwd: directory, stdin: "ignore" })
-    const lines = stdout.toString().split("\r\n")
+    const onTerminal = (env: Record<string, string>) =>
+      Bun.spawnSync(["script", "-qec", command, "/dev/null"], {
+        cwd: directory,
+        stdin: "ignore",
+        env: { ...process.env, ...env },
+      }).stdout.toString()
+    expect(onTerminal({ NO_COLOR: "" })).toContain("\u001b[1;31merror:\u001b[0m verb: expected")
+    const lines = onTerminal({ NO_COLOR: "1" }).split("\r\n")
     expect(lines[1]).toMatch(/^ +\d+ \| {3}verb loud # x$/)
     expect(lines[2]).toBe("      |        ^~~~")
     // A line that is no directive may be a stray password: it is not shown.
@@ -112,15 +141,26 @@ describe("files", () => {
     mkdirSync(join(directory, "dir"))
     write("empty", "")
     write("large", "x".repeat(100_000))
-    expect(errorOf("tls-crypt none")).toBe(
-      '11: error: tls-crypt: cannot read "none": none cannot be read: no such file',
-    )
-    expect(errorOf("tls-crypt dir")).toBe('11: error: tls-crypt: cannot read "dir": dir is not a regular file')
-    expect(errorOf("tls-crypt large")).toContain("large has 100000 bytes, more than 65536")
+    expect(errorOf("tls-crypt none")).toBe(`11: error: tls-crypt: cannot read "none": none: no such file`)
+    expect(errorOf("tls-crypt dir")).toBe('11: error: tls-crypt: cannot read "dir": dir: it is not a regular file')
+    expect(errorOf("tls-crypt large")).toContain("it has 100000 bytes, at most 65536 are allowed")
     expect(errorOf("tls-crypt empty")).toContain(
       'in "empty", line 1: there is no line "-----BEGIN OpenVPN Static key V1',
     )
     expect(errorOf("tls-crypt good.ovpn/x")).toContain("a part of the path is no directory")
+  })
+
+  test("that may not be read are said so", async () => {
+    chmodSync(directory, 0o755)
+    chmodSync(write("closed.key", staticKey), 0)
+    const file = write("closed.ovpn", `${base}auth-user-pass\ntls-crypt closed.key\n`)
+    process.seteuid!("nobody")
+    try {
+      const loaded = await Effect.runPromise(Effect.flip(loadProfile(file)))
+      expect(loaded.message).toContain("closed.key: permission denied")
+    } finally {
+      process.seteuid!("root")
+    }
   })
 
   test("are relative to the configuration, or to cd", () => {

@@ -72,7 +72,7 @@ const refusals: ReadonlyArray<readonly [DifferenceId, RegExp]> = [
   ["devices", /device/],
   ["ciphers", /cipher|digest/],
   ["lines", /more than \d+ words|a backslash may/],
-  ["words", /unexpected .* after "(bind-dev|tun-mtu-max)"/],
+  ["words", /unexpected .* after "(bind-dev|tls-crypt|tun-mtu-max)"/],
   ["words", /\bexpected (one of|"|a word|hex digits|names separated|a SHA-256|a fingerprint)/],
   [
     "content",
