@@ -1,7 +1,7 @@
 /** `culvert status` and `culvert health`: ask the running sidecar over its own HTTP port. */
 import { Console, Effect, Option, Result, Schedule } from "effect"
 import { Command, Flag } from "effect/cli"
-import { readSettings, type ShownStatus, statusText, table } from "../sidecar/index.ts"
+import { fit, readSettings, type ShownStatus, statusText, table } from "../sidecar/index.ts"
 import { askSidecar, NotReachable } from "./ask.ts"
 
 const http = Flag.String("http").pipe(
@@ -24,7 +24,7 @@ export const status = Command.make(
   }),
 ).pipe(Command.withDescription("Show what the running sidecar does"))
 
-/** JSON: a line a second. Text: over the text before, with rates. Ends when the sidecar does not answer any more. */
+/** JSON: a line a second. Text with rates, on a terminal over the one before. Ends when the sidecar does not answer any more. */
 const follow = Effect.fnUntraced(function* (http: Option.Option<string>, json: boolean, first: string) {
   let before = { status: JSON.parse(first) as ShownStatus, at: Date.now() }
   for (;;) {
@@ -37,7 +37,8 @@ const follow = Effect.fnUntraced(function* (http: Option.Option<string>, json: b
     const now = Date.now()
     const status = JSON.parse(body) as ShownStatus
     const shown = statusText(status, now, { status: before.status, seconds: (now - before.at) / 1000 })
-    yield* Console.log(`${clearScreen}${shown}`)
+    const { isTTY, columns = 80, rows = 24 } = process.stdout
+    yield* Console.log(isTTY ? `${clearScreen}${fit(shown, { columns, rows })}` : `\n${shown}`)
     before = { status, at: now }
   }
 })

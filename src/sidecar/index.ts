@@ -6,4 +6,4 @@ export { type LogFormat, type LogLevelName, levelOfVerb, logLayer } from "./log.
 export { makeMetrics } from "./metrics.ts"
 export { readSettings, type SettingName, type Settings, table } from "./settings.ts"
 export { summary } from "./summary.ts"
-export { type ShownStatus, statusText } from "./terminal.ts"
+export { fit, type ShownStatus, statusText } from "./terminal.ts"

@@ -71,6 +71,16 @@ export const statusText = (
     .join("\n")
 }
 
+/** As much of a text as a terminal of this size shows at once; what does not fit is marked. */
+export const fit = (text: string, { columns, rows }: { readonly columns: number; readonly rows: number }): string => {
+  const lines = text.split("\n").map((line) => (line.length > columns ? `${line.slice(0, columns - 1)}…` : line))
+  // The cursor stands on the line after the last one.
+  const most = Math.max(rows - 1, 2)
+  return lines.length <= most
+    ? lines.join("\n")
+    : [...lines.slice(0, most - 1), `… ${lines.length - most + 1} more lines`].join("\n")
+}
+
 /** What a server says may hold escape sequences. */
 const printable = (line: string): string => line.replace(/[\x00-\x1f\x7f-\x9f]/g, "�")
 

@@ -92,9 +92,9 @@ describe("what it says to type exists:", () => {
   })
 
   test("commands and flags of culvert", async () => {
-    const named = [...readme.matchAll(/\bculvert ((?:start|check|status|health|firewall|inject)\b[^`\n]*)/g)].map(
-      ([, words]) => words!,
-    )
+    const named = [
+      ...readme.matchAll(/\bculvert ((?:start|check|status|health|reconnect|pause|resume|firewall|inject)\b[^`\n]*)/g),
+    ].map(([, words]) => words!)
     expect(named.length).toBeGreaterThan(5)
     const help = new Map<string, string>()
     for (const words of named) {

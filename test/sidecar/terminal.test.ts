@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test"
-import { statusText } from "../../src/sidecar/index.ts"
+import { fit, statusText } from "../../src/sidecar/index.ts"
 
 const now = Date.UTC(2026, 2, 1, 12)
 
@@ -47,4 +47,14 @@ test("a server cannot write to the terminal", () => {
 
 test("an answer of another version is shown as far as it goes", () => {
   expect(statusText({}, now)).toContain("phase        unknown")
+})
+
+test("a small terminal shows what it can, and says what it does not show", () => {
+  const text = ["phase        connected for 1 h 2 min", "remote       udp://192.0.2.1:1194", "cipher", "tls"].join("\n")
+  expect(fit(text, { columns: 80, rows: 5 })).toBe(text)
+  expect(fit(text, { columns: 20, rows: 4 }).split("\n")).toEqual([
+    "phase        connec…",
+    "remote       udp://…",
+    "… 2 more lines",
+  ])
 })
