@@ -12,6 +12,8 @@ export interface Change {
 export interface NextHop {
   readonly device: string
   readonly gateway: string | undefined
+  /** Bytes, where the route says them: an overlay may carry less than its device (Cilium). */
+  readonly mtu?: number
 }
 
 export interface RouteLine {
@@ -40,8 +42,9 @@ export const routeChange = ({ target, hop, metric, table, source }: RouteLine): 
   // The gateway of a pod with a /32 address lies in no network that the pod knows.
   const onlink = hop !== "unreachable" && hop.gateway !== undefined && table !== undefined ? " onlink" : ""
   const rest = `${table === undefined ? "" : ` table ${table}`}${metric === undefined ? "" : ` metric ${metric}`}`
+  const mtu = hop === "unreachable" || hop.mtu === undefined ? "" : ` mtu ${hop.mtu}`
   return {
-    apply: `route replace ${where}${onlink} proto ${ours.protocol}${rest}${source === undefined ? "" : ` src ${source}`}`,
+    apply: `route replace ${where}${onlink} proto ${ours.protocol}${rest}${source === undefined ? "" : ` src ${source}`}${mtu}`,
     undo: `route del ${where} proto ${ours.protocol}${rest}`,
     family: familyOf(target),
   }

@@ -64,13 +64,11 @@ export class Ip extends Context.Service<
           ),
         ),
       nextHop: (address, except) =>
-        Effect.sync(() =>
-          firstHop(
-            asked(() => [routeTo(address)]),
-            names(asked(links)),
-            except,
-          ),
-        ),
+        Effect.sync(() => {
+          // Its size is what the path was found to have, which is nothing to write into a route.
+          const route = asked(() => [routeTo(address)]).map((found) => ({ ...found, mtu: undefined }))
+          return firstHop(route, names(asked(links)), except)
+        }),
       pathMtu: (address) =>
         Effect.sync(() => {
           const [route] = asked(() => [routeTo(address)])
@@ -113,12 +111,12 @@ export const hostFacts = ({ routes, links, addresses }: Host, except: string): H
     addresses: addresses
       .filter(({ link }) => ![undefined, except, "lo"].includes(nameOf(link)))
       .map(({ address }) => address),
-    routes: foreign.flatMap(({ target, link, gateway }) => {
+    routes: foreign.flatMap(({ target, link, gateway, mtu }) => {
       const device = nameOf(link)
       const isDefault = target === defaultTarget.ipv4 || target === defaultTarget.ipv6
       return isDefault || device === undefined || device === except || isLinkLocal(target)
         ? []
-        : [{ target, hop: { device, gateway } }]
+        : [{ target, hop: { device, gateway, ...(mtu === undefined ? {} : { mtu }) } }]
     }),
   }
 }
@@ -133,9 +131,10 @@ const names = (links: ReadonlyArray<Link>): NameOf => {
 const isLinkLocal = (target: string): boolean => /^(fe80|ff00):/.test(target)
 
 const firstHop = (routes: ReadonlyArray<Route>, nameOf: NameOf, except: string): NextHop | undefined => {
-  const hops = routes.map(({ link, gateway }) => ({ device: nameOf(link), gateway }))
+  const hops = routes.map(({ link, gateway, mtu }) => ({ device: nameOf(link), gateway, mtu }))
   const hop = hops.find(({ device }) => device !== undefined && device !== except && device !== "lo")
-  return hop?.device === undefined ? undefined : { device: hop.device, gateway: hop.gateway }
+  if (hop?.device === undefined) return undefined
+  return { device: hop.device, gateway: hop.gateway, ...(hop.mtu === undefined ? {} : { mtu: hop.mtu }) }
 }
 
 const defaultTarget = { ipv4: "0.0.0.0/0", ipv6: "::/0" } as const

@@ -18,7 +18,7 @@ test("the pod apart from us: gateways, addresses and routes, without loopback, t
       routes: [
         route("0.0.0.0/1", 3, { protocol: 149 }),
         route("0.0.0.0/0", 3),
-        route("0.0.0.0/0", 2, { gateway: "10.244.1.1" }),
+        route("0.0.0.0/0", 2, { gateway: "10.244.1.1", mtu: 1440 }),
         route("10.244.1.0/24", 2),
         route("169.254.1.1/32", 2),
         route("10.96.0.0/12", 2, { gateway: "10.244.1.1", protocol: 149 }),
@@ -39,7 +39,7 @@ test("the pod apart from us: gateways, addresses and routes, without loopback, t
     "tun0",
   )
   expect(facts).toEqual({
-    gateway: { ipv4: { device: "eth0", gateway: "10.244.1.1" }, ipv6: undefined },
+    gateway: { ipv4: { device: "eth0", gateway: "10.244.1.1", mtu: 1440 }, ipv6: undefined },
     addresses: ["10.244.1.5", "fd24::5"],
     routes: [
       { target: "10.244.1.0/24", hop: { device: "eth0", gateway: undefined } },

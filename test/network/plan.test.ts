@@ -354,6 +354,14 @@ describe("beside the tunnel", () => {
     ])
   })
 
+  test("a size that a route of the pod says is kept: an overlay may carry less than its device", () => {
+    const gateway = { ipv4: { device: "eth0", gateway: "169.254.1.1", mtu: 1440 }, ipv6: undefined }
+    expect(beside({ ...alone, gateway }, ["10.96.0.10"]).filter((line) => line.includes("mtu"))).toEqual([
+      "route replace 0.0.0.0/0 via 169.254.1.1 dev eth0 onlink table 4911 mtu 1440",
+      "route replace 10.96.0.10/32 via 169.254.1.1 dev eth0 mtu 1440",
+    ])
+  })
+
   test("exceptions have routes past the tunnel, unless the pod is in their network", () => {
     const direct = beside(bridged, ["10.96.0.0/12", "10.244.1.53", "fd96::/112", "not a network"]).slice(6)
     expect(direct).toEqual([

@@ -31,9 +31,40 @@ export const pod = {
   gateway: { ipv4: "169.254.1.1", ipv6: "fd24::1" },
 } as const
 
+/** How a network plugin attaches a pod. */
+export interface PodShape {
+  readonly ipv4?: PodAddress
+  readonly ipv6?: PodAddress
+  /** MTU of the pod's device, that of the outer link unless said. */
+  readonly mtu?: number
+}
+
+export interface PodAddress {
+  readonly address: string
+  /** 32 and 128: the gateway lies in no network of the pod. */
+  readonly prefix: number
+  readonly gateway: string
+  /** MTU of the default route alone. */
+  readonly routeMtu?: number
+}
+
+export const podShapes = {
+  /** Dual-stack; a gateway that is the same for every pod. */
+  calico: {
+    ipv4: { address: pod.address.ipv4, prefix: 32, gateway: pod.gateway.ipv4 },
+    ipv6: { address: pod.address.ipv6, prefix: 128, gateway: pod.gateway.ipv6 },
+  },
+  /** The overlay's size is said by the route, not by the device. */
+  cilium: { ipv4: { address: "10.0.1.77", prefix: 32, gateway: "10.0.1.100", routeMtu: 1440 } },
+  /** An overlay (flannel): a network of the node's pods, with the node as bridge. */
+  bridge: { ipv4: { address: "10.244.3.5", prefix: 24, gateway: "10.244.3.1" }, mtu: 1450 },
+  /** A cluster without IPv4; a link-local gateway. */
+  ipv6: { ipv6: { address: "fd24::5", prefix: 64, gateway: "fe80::1" } },
+} as const satisfies Readonly<Record<string, PodShape>>
+
 export interface LabOptions {
-  /** The client is a pod behind a node. */
-  readonly pod?: boolean
+  /** The client is a pod behind a node; true: as Calico makes it. */
+  readonly pod?: boolean | PodShape
   /** Gives the client a default route to the server's outer address, as a pod has one. */
   readonly defaultRoute?: boolean
   /** MTU of the outer link, 1500 unless said. */
@@ -73,7 +104,10 @@ export class Lab implements AsyncDisposable {
     chmodSync(directory, 0o755)
     const client = new Namespace(`${prefix}${process.pid}-c${counter}`)
     const server = new Namespace(`${prefix}${process.pid}-s${counter}`)
-    const node = options.pod === true ? new Namespace(`${prefix}${process.pid}-n${counter}`) : undefined
+    const node =
+      options.pod !== undefined && options.pod !== false
+        ? new Namespace(`${prefix}${process.pid}-n${counter}`)
+        : undefined
     const namespaces = [client, server, ...(node === undefined ? [] : [node])]
     remains.add({ directory, namespaces: namespaces.map(({ name }) => name) })
     try {
@@ -167,40 +201,58 @@ async function add(name: string, hosts: string): Promise<void> {
   await succeed(["ip", "netns", "add", name])
 }
 
-/** As Calico does it: a pod with a single address, a gateway that lies in no network, and a node that routes and masquerades. */
+/** A pod and a node that routes. */
 async function connectPod(pod: Namespace, node: Namespace, server: Namespace, options: LabOptions): Promise<void> {
   for (const { name } of [pod, node, server]) await add(name, localhost)
-  const mtu = String(options.mtu ?? 1500)
-  const link = async (from: [Namespace, string], to: [Namespace, string]) => {
-    const near = ["link", "add", from[1], "mtu", mtu, "netns", from[0].name, "type", "veth"]
-    await succeed(["ip", ...near, "peer", "name", to[1], "mtu", mtu, "netns", to[0].name])
+  const shape: PodShape = typeof options.pod === "object" ? options.pod : podShapes.calico
+  const addresses = [shape.ipv4, shape.ipv6].filter((address) => address !== undefined)
+  const mtu = options.mtu ?? 1500
+  const link = async (from: [Namespace, string], to: [Namespace, string], mtu: number) => {
+    const near = ["link", "add", from[1], "mtu", String(mtu), "netns", from[0].name, "type", "veth"]
+    await succeed(["ip", ...near, "peer", "name", to[1], "mtu", String(mtu), "netns", to[0].name])
   }
-  await link([pod, "eth0"], [node, "pod"])
-  await link([node, "wan"], [server, "outer"])
+  await link([pod, "eth0"], [node, "pod"], shape.mtu ?? mtu)
+  await link([node, "wan"], [server, "outer"], mtu)
   const up = (device: string) => [`link set ${device} addrgenmode none`, `link set ${device} up`]
+  const nodad = (address: string) => (address.includes(":") ? " nodad" : "")
+  const ip = (address: string) => (address.includes(":") ? "-6 " : "")
+  const single = (address: string) => (address.includes(":") ? 128 : 32)
   await ipCommands(node.name, [
     "link set lo up",
     ...["pod", "wan"].flatMap(up),
-    ...["address add 169.254.1.1/32 dev pod", "address add fd24::1/128 dev pod nodad"],
-    ...["route add 10.244.1.5/32 dev pod", "-6 route add fd24::5/128 dev pod"],
-    ...["address add 10.90.0.2/24 dev wan", "address add fd90::2/64 dev wan nodad"],
     // Who forwards asks for its neighbours from a link-local address.
     ...["pod", "wan"].map((device) => `address add fe80::1/64 dev ${device} nodad`),
+    ...addresses
+      .filter(({ gateway }) => gateway !== "fe80::1")
+      .map(({ gateway, prefix }) => `address add ${gateway}/${prefix} dev pod${nodad(gateway)}`),
+    ...addresses.map(({ address }) => `${ip(address)}route add ${address}/${single(address)} dev pod`),
+    ...["address add 10.90.0.2/24 dev wan", "address add fd90::2/64 dev wan nodad"],
     `route add default via ${outer.server.ipv4}`,
     `-6 route add default via ${outer.server.ipv6}`,
   ])
   await ipCommands(pod.name, [
     "link set lo up",
     ...up("eth0"),
-    ...["address add 10.244.1.5/32 dev eth0", "address add fd24::5/128 dev eth0 nodad"],
-    ...["route add 169.254.1.1 dev eth0", "-6 route add fd24::1 dev eth0"],
-    ...["route add default via 169.254.1.1", "-6 route add default via fd24::1"],
+    ...addresses.map(({ address, prefix }) => `address add ${address}/${prefix} dev eth0${nodad(address)}`),
+    ...addresses.flatMap(({ address, prefix, gateway, routeMtu }) => [
+      ...(prefix === single(address) ? [`${ip(address)}route add ${gateway} dev eth0`] : []),
+      `${ip(address)}route add default via ${gateway} dev eth0${routeMtu === undefined ? "" : ` mtu ${routeMtu}`}`,
+    ]),
   ])
   await ipCommands(server.name, [
     "link set lo up",
     ...up("outer"),
     ...["address add 10.90.0.1/24 dev outer", "address add fd90::1/64 dev outer nodad"],
-    ...["route add 10.244.1.0/24 via 10.90.0.2", "-6 route add fd24::/64 via fd90::2"],
+    ...addresses.map(
+      ({ address }) =>
+        `${ip(address)}route add ${address}/${single(address)} via ${address.includes(":") ? "fd90::2" : "10.90.0.2"}`,
+    ),
+  ])
+  // As distributions have it, and containers cannot change it: an answer has to leave by the way on which the question came.
+  await pod.succeed([
+    "sh",
+    "-c",
+    "echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter; echo 1 >/proc/sys/net/ipv4/conf/default/rp_filter",
   ])
   await node.succeed([
     "sh",
