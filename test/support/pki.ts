@@ -19,9 +19,10 @@ export interface CertificateOptions {
   readonly name: string
   readonly commonName?: string
   /** What key usage and extended key usage allow; "none": neither extension. */
-  readonly usage: "server" | "client" | "none"
+  readonly usage: "server" | "client" | "none" | "intermediate"
   readonly validity?: "now" | "expired" | "future"
-  readonly algorithm?: "ec" | "rsa" | "ed25519"
+  /** "weak": RSA with 1024 bits. */
+  readonly algorithm?: "ec" | "rsa" | "ed25519" | "weak"
 }
 
 /** One certificate authority. */
@@ -36,16 +37,30 @@ export class Authority {
 
   /** Makes the authority below `directory`, which may hold several. */
   static async make(directory: string, name: string): Promise<Authority> {
-    const authority = new Authority(join(directory, name), name)
-    await mkdir(join(authority.directory, "issued"), { recursive: true })
-    await writeFile(join(authority.directory, "index.txt"), "")
-    await writeFile(join(authority.directory, "ca.cnf"), authorityConfiguration(authority.directory))
+    const authority = await Authority.#prepare(directory, name)
     await succeed([
       ...["openssl", "req", "-x509", "-new", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
       ...["-config", join(authority.directory, "ca.cnf"), "-extensions", "authority", "-days", "30"],
       ...["-subj", `/O=Culvert test/CN=${name}`],
       ...["-keyout", join(authority.directory, "ca.key"), "-out", authority.certificateFile],
     ])
+    return authority
+  }
+
+  /** An authority whose certificate is this one's. */
+  async intermediate(name: string): Promise<Authority> {
+    const authority = await Authority.#prepare(this.directory, name)
+    const { certificate, key } = await this.issue({ name: `${name}-authority`, usage: "intermediate" })
+    await writeFile(authority.certificateFile, certificate)
+    await writeFile(join(authority.directory, "ca.key"), key)
+    return authority
+  }
+
+  static async #prepare(directory: string, name: string): Promise<Authority> {
+    const authority = new Authority(join(directory, name), name)
+    await mkdir(join(authority.directory, "issued"), { recursive: true })
+    await writeFile(join(authority.directory, "index.txt"), "")
+    await writeFile(join(authority.directory, "ca.cnf"), authorityConfiguration(authority.directory))
     return authority
   }
 
@@ -89,7 +104,12 @@ export class Authority {
 }
 
 /** What follows `-newkey`. */
-const newKey = { rsa: ["rsa:2048"], ec: ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], ed25519: ["ed25519"] } as const
+const newKey = {
+  weak: ["rsa:1024"],
+  rsa: ["rsa:2048"],
+  ec: ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+  ed25519: ["ed25519"],
+} as const
 
 /** A 2048-bit static key for tls-auth or tls-crypt; returns the text of the file. */
 export async function makeStaticKey(file: string): Promise<string> {
@@ -181,6 +201,9 @@ keyUsage = digitalSignature
 extendedKeyUsage = clientAuth
 [none]
 basicConstraints = CA:false
+[intermediate]
+basicConstraints = critical, CA:true
+keyUsage = critical, keyCertSign, cRLSign
 `
 }
 
