@@ -65,8 +65,8 @@ export const refusedHere = [
   },
   {
     id: "lines",
-    what: "more than 15 words after a name, and a backslash at the end of a line",
-    because: "OpenVPN drops the further words, and takes the end of the line for a part of the word",
+    what: "more than 15 words after a name, a backslash at the end of a line, and NUL characters",
+    because: "OpenVPN drops what follows, and takes the end of the line for a part of the word",
   },
 ] as const satisfies ReadonlyArray<Difference>
 

@@ -2,6 +2,7 @@
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { encodeBase64 } from "./base64.ts"
+import type { ReadFile } from "./content.ts"
 import { parse } from "./parse.ts"
 import { print } from "./print.ts"
 import type { Profile } from "./profile.ts"
@@ -18,7 +19,12 @@ export const profileJson = (profile: Profile, options: { readonly secrets?: bool
  */
 export const readsBack = (profile: Profile): boolean => {
   const text = print(profile, { secrets: true })
-  const again = parse(text, { file: "canonical", read: () => Result.fail("all is in the file"), pending: "accept" })
+  // With `auth-nocache` the file of the login is the one that stays outside; what it holds says nothing here.
+  const read: ReadFile = ({ directive }) =>
+    directive === "auth-user-pass"
+      ? Result.succeed(new TextEncoder().encode("user\npassword\n"))
+      : Result.fail("all is in the file")
+  const again = parse(text, { file: "canonical", read, pending: "accept" })
   return Result.isSuccess(again) && revealed(again.success.profile) === revealed(profile)
 }
 

@@ -77,6 +77,7 @@ export const dataCiphersOf = (settings: Settings, report: Diagnostics): Readonly
     report.warning(
       cipher,
       `cipher ${quote(cipher.values[0])} is not used: the server chooses from data-ciphers (${offered})`,
+      dataCipher(cipher.values[0]) && `to offer it as well: data-ciphers ${offered}:${dataCipher(cipher.values[0])}`,
     )
   }
   return [...ciphers]

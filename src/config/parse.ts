@@ -5,9 +5,10 @@ import type { FileNeed, ReadFile } from "./content.ts"
 import { type Diagnostic, Diagnostics } from "./diagnostic.ts"
 import { isDirective, rowOf } from "./directives.ts"
 import type { Inspection } from "./inspection.ts"
-import { lex } from "./lexer.ts"
+import { lex, type Position } from "./lexer.ts"
 import type { Profile } from "./profile.ts"
 import { Reader } from "./reader.ts"
+import { isMisspelling } from "./unknown.ts"
 
 export interface Parsed {
   readonly profile: Profile
@@ -32,6 +33,11 @@ export interface ParseOptions {
 /** A failure holds every diagnostic of the file (warnings and infos too), at least one of them an error. */
 export const parse = (text: string, options: ParseOptions): Result.Result<Parsed, ReadonlyArray<Diagnostic>> => {
   const report = new Diagnostics(options.file, options.pending === "accept")
+  const binary = text.indexOf("\0")
+  if (binary >= 0) {
+    report.error(positionOf(text, binary), "a NUL character: this is not a text file", "is this a configuration file?")
+    return Result.fail(report.sorted())
+  }
   const reader = new Reader("file", report)
   const lexed = lex(text, (statement) => reader.read(statement))
   for (const error of lexed.errors) report.error(error, error.message, error.hint)
@@ -55,7 +61,12 @@ export const needs = (text: string, file: string): ReadonlyArray<FileNeed> => {
   return found
 }
 
-/** Of `lines` those that may be shown: they begin with a directive whose words are no secrets, and are not in a block. */
+const positionOf = (text: string, index: number): Position => {
+  const before = text.slice(0, index)
+  return { line: before.split("\n").length, column: index - before.lastIndexOf("\n") }
+}
+
+/** Of `lines` those that may be shown: they begin with a directive whose words are no secrets, or nearly, and are not in a block. */
 const sourcesOf = (text: string, lines: ReadonlySet<number>): ReadonlyMap<number, string> => {
   const sources = new Map<number, string>()
   let closing: string | undefined
@@ -71,7 +82,8 @@ const sourcesOf = (text: string, lines: ReadonlySet<number>): ReadonlyMap<number
     const tag = /^<([a-z0-9-]+)>/.exec(shown)?.[1]
     if (tag !== undefined && tag !== "connection") closing = `</${tag}>`
     const name = shown.split(/\s/, 1)[0]!.replace(/^--/, "")
-    if (tag !== undefined || (isDirective(name) && !rowOf(name).secret)) sources.set(index + 1, source.slice(0, 255))
+    const isOpen = tag !== undefined || (isDirective(name) ? !rowOf(name).secret : isMisspelling(name))
+    if (isOpen) sources.set(index + 1, source.slice(0, 255))
   }
   return sources
 }

@@ -283,8 +283,11 @@ const quoteUnlessSecret = (word: Word, row: Row): string => (row.secret ? "this 
 
 const quoteName = ({ name }: Statement): string => quote(name.text)
 
-/** A second directive on the same line is a lost line end. */
 const hintForWord = (words: ReadonlyArray<Word>, index: number): string | undefined => {
+  const { text } = words[index]!
+  if (/^[“”„‟‘’‚‛«»]|[“”„‟‘’‚‛«»]$/.test(text)) return "these are typographic quotation marks: use \" or '"
+  if (/.[#;]/.test(text)) return "a comment begins with a blank before its sign"
+  // A second directive on the same line is a lost line end.
   const after = words.slice(index).find((word) => word.text.length > 4 && isDirective(word.text))
   return after === undefined ? undefined : `"${after.text}" begins a line of its own`
 }

@@ -1,6 +1,6 @@
 /** Directives that are not in the table: errors with a hint, unless the file itself expects them to be unknown. */
 import { type Diagnostics, quote } from "./diagnostic.ts"
-import { directives, isDirective } from "./directives.ts"
+import { directives, isDirective, rowOf } from "./directives.ts"
 import type { Statement } from "./lexer.ts"
 import { nearest } from "./spelling.ts"
 
@@ -46,7 +46,14 @@ export const unknownMessage = ({ name: { text }, words, block }: Statement): str
 /** Long runs of hex or base64 must not appear in a message. */
 const looksLikeKeyMaterial = (text: string): boolean => text.length >= 24 && /^[A-Za-z0-9+/=]+$/.test(text)
 
+/** Whether the line of an unknown directive is one that was meant to be another, which has no secret in it. */
+export const isMisspelling = (name: string): boolean => {
+  const meant = nearest(name, Object.keys(directives))
+  return meant !== undefined && isDirective(meant) && !rowOf(meant).secret
+}
+
 const hintForUnknown = (name: string): string | undefined => {
+  if (/^<(!doctype|html|\?xml|head|body)\b/i.test(name)) return "this is a web page: was the download complete?"
   if (/^(<{7}|={7}|>{7}|\|{7})/.test(name)) return "this is a merge conflict marker: resolve the conflict"
   if (/^-----/.test(name)) return "keys and certificates belong into a block such as <ca>"
   if (/[^\x20-\x7e]/.test(name)) return "it has characters that no directive has: was it copied from formatted text?"

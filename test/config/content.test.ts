@@ -154,7 +154,7 @@ describe("credentials", () => {
   })
 
   test("are printable text of at most 4096 characters", () => {
-    expect(errorFor("alice\nx\u0000y\n")).toEqual(["7:1: error: auth-user-pass: the line is not printable UTF-8 text"])
+    expect(errorFor("alice\nx\u0001y\n")).toEqual(["7:1: error: auth-user-pass: the line is not printable UTF-8 text"])
     expect(errorFor(`${"a".repeat(4097)}\nx\n`)).toHaveLength(1)
     const notText = () => Result.succeed(Uint8Array.of(0x61, 0xff, 0x0a, 0x62))
     expect(errorsOf(minimal("auth-user-pass f"), notText)).toHaveLength(1)

@@ -71,7 +71,7 @@ const refusals: ReadonlyArray<readonly [DifferenceId, RegExp]> = [
   ["refused", /is refused:/],
   ["devices", /device/],
   ["ciphers", /cipher|digest/],
-  ["lines", /more than \d+ words|a backslash may/],
+  ["lines", /more than \d+ words|a backslash may|a NUL character/],
   ["words", /unexpected .* after "(bind-dev|tls-crypt|tun-mtu-max)"/],
   ["words", /\bexpected (one of|"|a word|hex digits|names separated|a SHA-256|a fingerprint)/],
   [

@@ -431,7 +431,7 @@ describe("directives without effect", () => {
   test("cipher is negotiated instead, as in OpenVPN 2.6", () => {
     expect(profileOf(minimal("cipher AES-256-CBC")).dataCiphers).toHaveLength(3)
     expect(notesOf(minimal("cipher AES-256-CBC"))).toEqual([
-      '5:1: warning: cipher "AES-256-CBC" is not used: the server chooses from data-ciphers (AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305)',
+      '5:1: warning: cipher "AES-256-CBC" is not used: the server chooses from data-ciphers (AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305) (to offer it as well: data-ciphers AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305:AES-256-CBC)',
     ])
     expect(notesOf(minimal("cipher aes-256-gcm"))).toEqual([])
   })
@@ -487,6 +487,24 @@ describe("diagnostics", () => {
   test("cannot act on a terminal", () => {
     const [diagnostic] = diagnosticsOf(minimal("\u001b[31mred"))
     expect(formatDiagnostic(diagnostic!)).not.toContain("\u001b")
+  })
+
+  test("know a comment sign without a blank, typographic quotes, and what is no configuration at all", () => {
+    expect(errorsOf(minimal("port 1194;\nproto “udp”"))).toEqual([
+      '5:6: error: port: expected a whole number from 1 to 65535, not "1194;" (a comment begins with a blank before its sign)',
+      expect.stringContaining("these are typographic quotation marks: use \" or '"),
+    ])
+    expect(errorsOf("<!DOCTYPE html>\n")[0]).toContain("(this is a web page: was the download complete?)")
+    expect(errorsOf("client\nremote a\0b\nfoo")).toEqual([
+      "2:9: error: a NUL character: this is not a text file (is this a configuration file?)",
+    ])
+  })
+
+  test("show the line of a misspelling, unless it may hold a secret", () => {
+    const sources = (line: string) => diagnosticsOf(minimal(line)).map(({ source }) => source)
+    expect(sources("remote-cert-tsl server")).toEqual(["remote-cert-tsl server"])
+    expect(sources("auth-user-pas alice hunter2")).toEqual([undefined])
+    expect(sources("hunter2 hunter3")).toEqual([undefined])
   })
 
   test("stop when there are far too many", () => {

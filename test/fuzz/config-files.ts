@@ -53,7 +53,7 @@ const seeds = [
     `<cert>\n${certificate}</cert>\n<key>\n${privateKey}</key>\nverify-x509-name "a \\"b\\" c" name\nsetenv UV_X 'y z'\ntls-crypt ta.key`,
   ),
   minimal(
-    'pull-filter ignore "x"\ndata-ciphers AES-256-GCM:?X\nauth SHA256\nlocal 10.0.0.1\ntun-mtu 1400\ncd dir\nauth-user-pass login',
+    'pull-filter ignore "x"\ndata-ciphers AES-256-GCM:?X\nauth SHA256\nlocal 10.0.0.1\ntun-mtu 1400\ncd dir\nauth-user-pass login\nauth-nocache',
   ),
 ]
 const fragments = [
