@@ -30,11 +30,18 @@ export const listen = Effect.fnUntraced(function* (forwarder: Forwarder, address
     ["TCP", listenTcp],
   ] as const) {
     const { socket } = yield* Effect.acquireRelease(open(address, port, answer), ({ close }) => closed(close))
-    socket.on("error", (error: Error) => lost(`the ${name} socket`, error.message))
+    socket.on("error", (error: Errno) => {
+      if (!isAboutOneAnswer(error)) lost(`the ${name} socket`, error.message)
+    })
     socket.on("close", () => lost(`the ${name} socket`, "it was closed"))
   }
   return Deferred.await(crashed)
 })
+
+type Errno = Error & { readonly code?: string }
+
+/** ICMP came back for an answer, because whoever asked is gone: that says nothing about the socket. */
+const isAboutOneAnswer = ({ code }: Errno) => code !== undefined && code !== "EBADF" && code !== "ENOTSOCK"
 
 /** One query to its answer; `send` is not called when there is none. */
 type Answer = (message: Uint8Array, isStream: boolean, send: (answer: Uint8Array) => void) => void
