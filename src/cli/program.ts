@@ -2,15 +2,11 @@
  * Reads the command line and runs one command. Only the command that is called is loaded: a probe that runs every few
  * seconds needs nothing of the tunnel. Exit codes: see docs/architecture.md.
  */
-import * as NodeChildProcessSpawner from "@effect/platform-node-shared/NodeChildProcessSpawner"
-import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
-import * as NodePath from "@effect/platform-node-shared/NodePath"
 import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime"
-import * as NodeStdio from "@effect/platform-node-shared/NodeStdio"
-import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal"
 import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
 import { version } from "../version.ts"
+import { platform } from "./platform.ts"
 
 const commands = {
   start: async () => (await import("./start.ts")).start,
@@ -31,10 +27,6 @@ const subcommands = await Promise.all(wanted.map((load) => load()))
 /** `--log-level` is a setting of `start`, not the framework's flag of that name. */
 const flags = CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
 
-const platform = NodeChildProcessSpawner.layer.pipe(
-  Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeStdio.layer, NodeTerminal.layer)),
-)
-
 /** Of arguments that make no sense; scripts tell them from an invalid file by the 2 of `check`. */
 const usage = called === "check" ? 2 : 64
 
@@ -54,7 +46,9 @@ Command.make("culvert").pipe(
   Command.run({ version }),
   // `start` has logged its own end with the other log lines; the short commands speak on stderr.
   Effect.tapError((error) =>
-    CliError.isCliError(error) || !spoken.has(error._tag) ? Effect.void : Console.error(error.message),
+    CliError.isCliError(error) || called === "start" || !spoken.has(error._tag)
+      ? Effect.void
+      : Console.error(error.message),
   ),
   Effect.provide(Layer.merge(platform, flags)),
   NodeRuntime.runMain({

@@ -1,5 +1,5 @@
 /** Questions over HTTPS (RFC 8484) with HTTP/2, one session for each server, kept while it is used. */
-import { type ClientHttp2Session, connect } from "node:http2"
+import type { ClientHttp2Session } from "node:http2"
 import { Effect } from "effect"
 import { answers, type Query, type Upstream, withId } from "../../network/index.ts"
 import { certificateCheck, NoAnswer } from "./question.ts"
@@ -57,6 +57,8 @@ export class Https {
     const key = `${server.address} ${server.port} ${server.serverName}`
     const known = this.#open.get(key)
     if (known !== undefined && !known.closed && !known.destroyed) return known
+    // Loaded only when it is used: the module takes a start 7 ms, and few servers are asked over HTTPS.
+    const { connect } = process.getBuiltinModule("node:http2")
     const session = connect(`https://${authorityOf(server)}`, certificateCheck(server))
     const forget = () => {
       if (this.#open.get(key) === session) this.#open.delete(key)
