@@ -171,9 +171,33 @@ export const events: Readonly<Record<string, EventRow>> = {
     facts: ["reason"],
     remedy: "Mend the line that the message names; until then the connection stays as it is.",
   },
-  reconnecting: {
+  reconnecting: { level: "info", meaning: "A control request asked for a new connection." },
+  handover_started: {
     level: "info",
-    meaning: "A new connection was asked for: by a control request, or by a changed configuration.",
+    meaning: "A new connection is being established beside the one that is up, which carries on meanwhile.",
+  },
+  handed_over: {
+    level: "info",
+    meaning:
+      "The new connection carries the traffic. `sessions` is `two` when the server gave it other addresses: connections of before go on over the old one until they end. It is `one` when the server moved the addresses to it, as one does that allows a single session for each certificate.",
+    facts: ["remote", "cipher", "tls", "addresses", "mtu", "sessions"],
+  },
+  handover_failed: {
+    level: "warn",
+    meaning: "No new connection came about. `stays`: the present one carries on as it is.",
+    facts: ["stays"],
+    remedy:
+      "The message says what refused it: mend the configuration or the credential that changed. Nothing is tried again before the next change, SIGHUP or `POST /reconnect`.",
+  },
+  handover_impossible: {
+    level: "info",
+    meaning: "The present connection ends before the new one begins, because the two cannot stand beside each other.",
+  },
+  drained: {
+    level: "info",
+    meaning:
+      "An old connection is closed: nothing went through it for 30 s, it was kept for 5 min, its server is gone, or its place was needed.",
+    facts: ["addresses", "seconds"],
   },
   paused: { level: "info", meaning: "A control request paused the tunnel." },
   resumed: { level: "info", meaning: "A control request ended the pause." },

@@ -75,6 +75,12 @@ export const table = {
     "Domains that the pod's own resolvers answer, beside the search list of /etc/resolv.conf.",
     listOf(domain),
   ),
+  connect: row(
+    "connect",
+    "sequential",
+    "How a list of servers is tried: `sequential`, one after the other, or `race`, all of them 250 ms apart, of which the first that answers is taken.",
+    oneOf("sequential", "race"),
+  ),
   disableOffloads: row(
     "disable-offloads",
     "",

@@ -1,5 +1,5 @@
 /** Attempts of the retry policy, with what people are told of them. */
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 import type { Profile } from "../config/index.ts"
 import { KillSwitch } from "../network/index.ts"
 import { failed } from "./driver.ts"
@@ -7,7 +7,7 @@ import type { AttemptFailed } from "./errors.ts"
 import { firstHop } from "./proxy.ts"
 import { describe, makeRace } from "./race.ts"
 import type { Candidate, Candidates } from "./retry.ts"
-import { serve } from "./serve.ts"
+import type { Up } from "./serve.ts"
 import { StatusRef } from "./status.ts"
 
 /** Attempts to connect when there is no connection. What they establish lives as long as the scope. */
@@ -56,14 +56,16 @@ export const tellEnded = Effect.fnUntraced(function* (failure: AttemptFailed) {
   })
 })
 
-export const connection = (profile: Profile, remote: Candidate["remote"], address: Candidate["address"]) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const attempt = yield* makeAttempt(profile)
-      const established = yield* attempt([{ remote, address }])
-      return yield* serve(established).pipe(Effect.tapError(tellEnded))
-    }),
-  )
+/** The tunnel is up, and was not before. */
+export const tellConnected = Effect.fnUntraced(function* ({ cipher, tls, addresses, mtu }: Up) {
+  const status = yield* StatusRef
+  const { connects, since } = yield* status.get
+  yield* status.update({ phase: "connected", connects: connects + 1, lastError: undefined })
+  const seconds = ((yield* Clock.currentTimeMillis) - since) / 1000
+  yield* status.event("connected", `connected: ${cipher}, ${tls}, ${addresses.join(" ") || "no address"}`, {
+    facts: { cipher, tls, addresses, mtu, seconds },
+  })
+})
 
 /** With the name that the address was found by. */
 export const describeFully = (candidate: Candidate): string => {

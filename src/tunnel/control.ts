@@ -9,10 +9,13 @@ export class Control extends Context.Service<
   {
     readonly ask: (wish: Wish) => Effect.Effect<void>
     /**
-     * Runs the tunnel and does what is asked: to reconnect or to pause interrupts it, and it begins anew. What it stands on
-     * (device, routes, kill switch) is not touched: while it is paused nothing leaves the pod beside it.
+     * Runs the tunnel and does what is asked. A pause interrupts it, and later it begins anew; to reconnect is its own affair while
+     * it runs. What it stands on (device, routes, kill switch) is not touched: while it is paused nothing leaves the pod beside it.
      */
-    readonly obey: <E, R>(tunnel: Effect.Effect<never, E, R>) => Effect.Effect<never, E, R | StatusRef>
+    readonly obey: <E, R>(
+      tunnel: Effect.Effect<never, E, R>,
+      reconnect: Effect.Effect<void>,
+    ) => Effect.Effect<never, E, R | StatusRef>
   }
 >()("culvert/tunnel/Control") {
   static readonly layer = Layer.effect(
@@ -21,19 +24,23 @@ export class Control extends Context.Service<
       const asked = yield* Queue.bounded<Wish>(16)
       return Control.of({
         ask: (wish) => Effect.asVoid(Queue.offer(asked, wish)),
-        obey: Effect.fnUntraced(function* (tunnel) {
+        obey: Effect.fnUntraced(function* (tunnel, reconnect) {
           const status = yield* StatusRef
-          for (;;) {
-            const wish = yield* Effect.raceFirst(tunnel, other(asked, "resume"))
-            yield* status.update({ nextTry: undefined, lastError: undefined })
-            if (wish === "pause") {
-              yield* status.update({ phase: "paused" })
-              yield* status.event("paused", "paused, as asked: the tunnel is down and the kill switch stays")
-              yield* other(asked, "pause")
-              yield* status.event("resumed", "going on, as asked")
-            } else {
-              yield* status.event("reconnecting", "connecting anew, as asked")
+          const reconnecting = status.event("reconnecting", "connecting anew, as asked")
+          const untilPause = Effect.gen(function* () {
+            for (;;) {
+              const wish = yield* other(asked, "resume")
+              if (wish === "pause") return
+              yield* reconnecting
+              yield* reconnect
             }
+          })
+          for (;;) {
+            yield* Effect.raceFirst(tunnel, untilPause)
+            yield* status.update({ phase: "paused", nextTry: undefined, lastError: undefined, handover: undefined })
+            yield* status.event("paused", "paused, as asked: the tunnel is down and the kill switch stays")
+            const wish = yield* other(asked, "pause")
+            yield* wish === "resume" ? status.event("resumed", "going on, as asked") : reconnecting
             yield* status.update({ phase: "connecting" })
           }
         }),

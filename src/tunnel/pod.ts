@@ -6,6 +6,7 @@ import { hasNetAdmin } from "../linux/index.ts"
 import { type Exception, type Firewall, type Inbound, parseResolvConf, type ResolvConf } from "../network/index.ts"
 import { HostRefused } from "./errors.ts"
 import type { ReadyTarget } from "./readycheck.ts"
+import type { ConnectMode } from "./retry.ts"
 
 /** What a user may say about the pod's network; the rows of `sidecar/settings.ts`. */
 export interface PodSettings {
@@ -22,6 +23,7 @@ export interface PodSettings {
   readonly clusterDomains: ReadonlyArray<string>
   /** What has to answer through the tunnel for the pod to be ready. */
   readonly readyCheck: ReadyTarget | undefined
+  readonly connect: ConnectMode
 }
 
 export interface Pod {

@@ -26,6 +26,12 @@ export type ConnectMode = "sequential" | "race"
 
 export type Attempt<A, R> = (candidates: Candidates) => Effect.Effect<A, AttemptFailed, R>
 
+/** With no connection, which is what people are told of, and beside one that is up. */
+export interface Attempts<A, R> {
+  readonly alone: Attempt<A, R>
+  readonly beside: Attempt<A, R>
+}
+
 /** The list was gone through once and nothing came of it. */
 export class NoneConnected extends Data.TaggedError("NoneConnected")<{ readonly message: string }> {}
 
@@ -46,7 +52,7 @@ export interface Tries<A, R> {
 export const makeTries = Effect.fnUntraced(function* <A, R>(
   profile: Profile,
   mode: ConnectMode,
-  attempt: Attempt<A, R>,
+  attempts: Attempts<A, R>,
 ) {
   const remotes = profile.remoteRandom ? yield* Random.shuffle(profile.remotes) : profile.remotes
   let position: Position = { remote: 0, address: 0, failures: 0 }
@@ -75,7 +81,7 @@ export const makeTries = Effect.fnUntraced(function* <A, R>(
     return yield* Effect.fromResult(found[0] as Result.Result<never, ResolveError>)
   })
 
-  const step = Effect.gen(function* () {
+  const step = Effect.fnUntraced(function* (attempt: Attempt<A, R>) {
     const killSwitch = yield* KillSwitch
     const began = yield* Clock.currentTimeMillis
     const candidates = yield* Effect.result(killSwitch.resolving(mode === "race" ? all : next))
@@ -130,7 +136,7 @@ export const makeTries = Effect.fnUntraced(function* <A, R>(
     for (;;) {
       if (judged !== undefined) yield* pause(judged)
       yield* status.update({ phase: "connecting", nextTry: undefined })
-      const outcome: Result.Result<A, Judged> = yield* step
+      const outcome: Result.Result<A, Judged> = yield* step(attempts.alone)
       if (Result.isSuccess(outcome)) return outcome.success
       judged = outcome.failure
       yield* hopeResolving(profile, unresolvedSince, judged.message)
@@ -140,7 +146,7 @@ export const makeTries = Effect.fnUntraced(function* <A, R>(
   const once = Effect.gen(function* () {
     position = { remote: 0, address: 0, failures: 0 }
     for (;;) {
-      const outcome: Result.Result<A, Judged> = yield* step
+      const outcome: Result.Result<A, Judged> = yield* step(attempts.beside)
       if (Result.isSuccess(outcome)) return outcome.success
       const judged = outcome.failure
       if (judged.login === "again") continue
@@ -256,12 +262,3 @@ const retryOf = (retry: RetryAdvice): Step => (retry === "never" ? "advance" : r
 
 /** Seconds; a server that bans addresses for failed logins must not be provoked. */
 const authRetryPause = 10
-
-export const retry = <R>(
-  profile: Profile,
-  attempt: (remote: Remote, address: Address) => Effect.Effect<never, AttemptFailed, R>,
-) =>
-  Effect.flatMap(
-    makeTries(profile, "sequential", ([{ remote, address }]) => attempt(remote, address)),
-    (tries) => tries.connect(),
-  )

@@ -14,27 +14,32 @@ import { applyNetwork, networkRefused } from "./network.ts"
 import { rekey } from "./rekey.ts"
 import { StatusRef } from "./status.ts"
 
+export interface ServeOptions {
+  /** Connections use other addresses of the tunnel still. */
+  readonly hasFormer: boolean
+  /** The host is this connection's now, and the status is for it to change. */
+  readonly onUp: (up: Up) => Effect.Effect<void, never, StatusRef>
+}
+
+export interface Up {
+  readonly cipher: string
+  readonly tls: string
+  readonly addresses: ReadonlyArray<string>
+  readonly mtu: number
+}
+
 /** Carries traffic until one of the policies or the link ends it, and fails with the reason. */
-export const serve = Effect.fnUntraced(function* ({
-  profile,
-  remote,
-  address,
-  hop,
-  link,
-  driver,
-  pushed,
-  first,
-}: Established) {
+export const serve = Effect.fnUntraced(function* (connection: Established, { hasFormer, onUp }: ServeOptions) {
+  const { profile, remote, address, hop, link, driver, pushed, first } = connection
   const status = yield* StatusRef
   const plane = yield* DataPlane
-  yield* tellKey(first)
-  const path = yield* followPath(remote, address, first.key)
+  const path = yield* followPath(remote, address, connection.headerLength, first.key)
   const limits = yield* Queue.sliding<KeepaliveOptions>(1)
   /** Makes the host what file and server want; also while the tunnel is up, when the server changes its mind. */
   const configure = Effect.fnUntraced(function* (pushed: Pushed | undefined) {
     const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
     const { mtu } = yield* path.sizes(pushed, network.ifconfigIpv6 !== undefined)
-    const addresses = yield* applyNetwork(profile, network, mtu, address, hop, false)
+    const addresses = yield* applyNetwork(profile, network, mtu, address, hop, hasFormer)
     const hostNetwork = yield* Network
     const killSwitch = yield* KillSwitch
     const device = yield* TunDevice
@@ -46,24 +51,13 @@ export const serve = Effect.fnUntraced(function* ({
     yield* status.update({ routes: yield* hostNetwork.current, addresses, mtu, deadAfter })
     return { addresses, mtu }
   })
-  const announce = Effect.gen(function* () {
+  const takeHost = Effect.gen(function* () {
     const { addresses, mtu } = yield* configure(pushed)
     link.carry()
     driver.setEstablished()
-    const { connects, since } = yield* status.get
-    yield* status.update({ phase: "connected", connects: connects + 1, lastError: undefined })
-    const { cipher, tls } = yield* status.get
-    yield* status.event("connected", `connected: ${cipher}, ${tls}, ${addresses.join(" ") || "no address"}`, {
-      facts: { cipher, tls, addresses, mtu, seconds: ((yield* Clock.currentTimeMillis) - since) / 1000 },
-    })
+    yield* tellKey(first)
+    yield* onUp({ cipher: first.key.cipher, tls: describeKeys(first.tls), addresses, mtu })
   })
-  const activity: Activity = {
-    now: plane.now,
-    lastSend: () => link.counter("lastSend"),
-    lastReceive: () => Math.max(link.counter("lastReceive"), driver.session.lastReceive ?? 0),
-    tunnelBytes: () => link.counter("tunBytes"),
-    ping: link.ping,
-  }
   const facts = Effect.forever(
     Effect.flatMap(Queue.take(driver.facts), (fact) => {
       switch (fact.type) {
@@ -84,7 +78,7 @@ export const serve = Effect.fnUntraced(function* ({
     Effect.raceAllFirst([
       facts,
       path.following,
-      keepalive(limits, activity),
+      keepalive(limits, activityOf(connection, plane.now)),
       rekey(profile.timers, {
         events: driver.keyEvents,
         now: plane.now,
@@ -94,7 +88,15 @@ export const serve = Effect.fnUntraced(function* ({
       }),
     ]),
   )
-  return yield* Effect.raceFirst(Effect.andThen(announce, policies), driver.ended)
+  return yield* Effect.raceFirst(Effect.andThen(takeHost, policies), driver.ended)
+})
+
+export const activityOf = ({ link, driver }: Established, now: () => number): Activity => ({
+  now,
+  lastSend: () => link.counter("lastSend"),
+  lastReceive: () => Math.max(link.counter("lastReceive"), driver.session.lastReceive ?? 0),
+  tunnelBytes: () => link.counter("tunBytes"),
+  ping: link.ping,
 })
 
 const tellKey = Effect.fnUntraced(function* ({ key, tls }: Established["first"]) {

@@ -17,6 +17,8 @@ export interface Status {
   /** Unix milliseconds. */
   readonly nextTry: number | undefined
   readonly lastError: string | undefined
+  /** A new connection is being established beside the one that is up. `since`: Unix milliseconds. */
+  readonly handover: { readonly since: number } | undefined
   readonly tls: string | undefined
   readonly cipher: string | undefined
   readonly keyId: number | undefined
@@ -125,6 +127,7 @@ export const initialStatus = (now: number): Status => ({
   connects: 0,
   nextTry: undefined,
   lastError: undefined,
+  handover: undefined,
   tls: undefined,
   cipher: undefined,
   keyId: undefined,

@@ -1,23 +1,23 @@
-/** The tunnel as one effect: device and network outlive connections, the retry policy keeps one connection up. */
+/** The tunnel as one effect: device and network outlive connections, of which one is kept up. */
 import { Effect, Layer } from "effect"
 import type { Profile } from "../config/index.ts"
 import { type FirewallError, Ip, KillSwitch, Network, Nft, planBeside } from "../network/index.ts"
-import { connection } from "./connection.ts"
 import { Control } from "./control.ts"
 import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { Dns } from "./dns.ts"
 import { HostRefused } from "./errors.ts"
 import { guard } from "./guard.ts"
+import { keepUp } from "./keepup.ts"
 import { initialFirewall, type Pod } from "./pod.ts"
 import { firstHop } from "./proxy.ts"
 import { readyCheck } from "./readycheck.ts"
 import { countRefused } from "./refused.ts"
 import { type Configuration, type ConfigurationSource, reload } from "./reload.ts"
 import { Resolver } from "./resolve.ts"
-import { retry } from "./retry.ts"
 import { StatusRef } from "./status.ts"
 import { supervised } from "./supervisor.ts"
+import { Wishes } from "./wishes.ts"
 
 /**
  * Runs until there is nothing left to try; interrupting it disconnects, undoes the network and closes the device. The kill
@@ -37,16 +37,25 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
     yield* killSwitch.tunnel({ device: device.name, addresses: [] }).pipe(Effect.mapError(refused))
     const control = yield* Control
     const dns = yield* Dns
+    const wishes = new Wishes()
     let { profile } = configuration
     const replace = (next: Profile) =>
       Effect.gen(function* () {
         profile = next
         yield* dns.useServers(serversOf(next))
         // Whoever paused the tunnel says when it goes on.
-        if ((yield* status.get).phase !== "paused") yield* control.ask("reconnect")
+        if ((yield* status.get).phase !== "paused") yield* wishes.ask(profile)
       })
+    const tunnel = Effect.suspend(() => {
+      // It begins with what is wished for now.
+      wishes.take()
+      return keepUp(profile, wishes, pod.settings.connect)
+    })
     return yield* Effect.raceAllFirst([
-      control.obey(Effect.suspend(() => keepUp(profile))),
+      control.obey(
+        tunnel,
+        Effect.suspend(() => wishes.ask(profile)),
+      ),
       reload(source, configuration, replace),
       plane.lost,
       dns.lost,
@@ -64,8 +73,6 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
   }).pipe(Effect.provide(layer(configuration.profile, pod)))
 
 const serversOf = (profile: Profile) => profile.remotes.map((remote) => firstHop(remote).host)
-
-const keepUp = (profile: Profile) => retry(profile, (remote, address) => connection(profile, remote, address))
 
 /** Answers to whoever connects to the pod, and exceptions, have their routes before the tunnel takes the default route. */
 const keepBeside = Effect.gen(function* () {

@@ -58,7 +58,7 @@ testCulvert(
     await using _ = await bench.serve(second)
     volume.replace({ "client.ovpn": clientConfiguration(lab, second!) })
     expect((await client.event("reloaded")).reason).toBe("changed files")
-    await client.event("connected", 20_000, 2)
+    await client.event("handed_over")
     await client.becomes("/readyz", 200)
     await bench.carriesTraffic()
     expect(await networkState(lab.client)).toBe(during)
@@ -86,7 +86,7 @@ testCulvert(
     expect((await client.event("reload_refused", 5_000, 2)).reason).toBe("SIGHUP")
     volume.replace({ "client.ovpn": text })
     client.child.signal("SIGHUP")
-    await client.event("connected", 20_000, 2)
+    await client.event("handed_over")
     await bench.carriesTraffic()
     expect((await client.stop()).code).toBe(0)
   },

@@ -4,11 +4,12 @@ import { TestClock } from "effect/testing"
 import { type Profile, parse } from "../../src/config/index.ts"
 import { KillSwitch, Network } from "../../src/network/index.ts"
 import { crypto, TlsContext } from "../../src/openssl/index.ts"
-import { connection } from "../../src/tunnel/connection.ts"
+import { makeAttempt, tellConnected, tellEnded } from "../../src/tunnel/connection.ts"
 import { Credentials, credentialsFrom } from "../../src/tunnel/credentials.ts"
 import { TunDevice } from "../../src/tunnel/device.ts"
 import { Dns } from "../../src/tunnel/dns.ts"
 import { Resolver } from "../../src/tunnel/resolve.ts"
+import { serve } from "../../src/tunnel/serve.ts"
 import { StatusRef } from "../../src/tunnel/status.ts"
 import { Authority, SERVER } from "../openssl/authority.ts"
 import { SeededRandom } from "../support/network.ts"
@@ -109,7 +110,12 @@ export const attempt = (plane: MemoryPlane, file: Profile = profile()) =>
   Effect.gen(function* () {
     const { applied, path, nameServers, layer } = world(plane)
     const context = yield* Layer.build(layer)
-    const fiber = yield* Effect.forkScoped(connection(file, file.remotes[0], address).pipe(Effect.provide(context)), {
+    const served = Effect.gen(function* () {
+      const attempt = yield* makeAttempt(file)
+      const connection = yield* attempt([{ remote: file.remotes[0], address }])
+      return yield* serve(connection, { hasFormer: false, onUp: tellConnected }).pipe(Effect.tapError(tellEnded))
+    })
+    const fiber = yield* Effect.forkScoped(Effect.scoped(served).pipe(Effect.provide(context)), {
       startImmediately: true,
     })
     const status = Effect.flatMap(StatusRef, (ref) => ref.get).pipe(Effect.provide(context))

@@ -1,9 +1,9 @@
 import { expect } from "bun:test"
 import { Effect, Fiber, Layer } from "effect"
 import { TlsContext } from "../../src/openssl/index.ts"
-import { connection } from "../../src/tunnel/connection.ts"
-import { retry } from "../../src/tunnel/retry.ts"
+import { keepUp } from "../../src/tunnel/keepup.ts"
 import { StatusRef } from "../../src/tunnel/status.ts"
+import { Wishes } from "../../src/tunnel/wishes.ts"
 import { Authority, SERVER } from "../openssl/authority.ts"
 import { it } from "../support/effect.ts"
 import { MemoryPlane } from "../support/plane.ts"
@@ -214,10 +214,9 @@ it.effect("with the retry policy above: dead server, back-off, traffic again by 
     const file = profile("connect-timeout 5")
     const { layer } = world(plane)
     const context = yield* Layer.build(layer)
-    yield* Effect.forkScoped(
-      retry(file, (remote, address) => connection(file, remote, address)).pipe(Effect.provide(context)),
-      { startImmediately: true },
-    )
+    yield* Effect.forkScoped(keepUp(file, new Wishes(), "sequential").pipe(Effect.provide(context)), {
+      startImmediately: true,
+    })
     const status = Effect.flatMap(StatusRef, (ref) => ref.get).pipe(Effect.provide(context))
     yield* elapse("1 second")
     expect((yield* status).phase).toBe("connected")

@@ -7,7 +7,7 @@ import type { Login } from "../../src/protocol/index.ts"
 import { Credentials, credentialsFrom } from "../../src/tunnel/credentials.ts"
 import { AttemptFailed, type AttemptReason } from "../../src/tunnel/errors.ts"
 import { ResolveError, Resolver } from "../../src/tunnel/resolve.ts"
-import { advance, retry, waitSeconds } from "../../src/tunnel/retry.ts"
+import { type Attempt, advance, makeTries, waitSeconds } from "../../src/tunnel/retry.ts"
 import { StatusRef } from "../../src/tunnel/status.ts"
 import { anna } from "../protocol/pair.ts"
 import { it } from "../support/effect.ts"
@@ -44,11 +44,15 @@ const world = (login: Login) =>
     Layer.succeed(Credentials, Credentials.of({ ...credentialsFrom(nowhere), login: () => login })),
   )
 
+/** The policy without anything beside it. */
+const retry = <A, R>(file: Profile, alone: Attempt<A, R>) =>
+  Effect.flatMap(makeTries(file, "sequential", { alone, beside: alone }), (tries) => tries.connect())
+
 /** Runs the policy against attempts that end as `outcome` says; collects `[seconds, address]`. */
 const attempts = (text: string, outcome: (attempt: number) => AttemptFailed, login = anna()) =>
   Effect.gen(function* () {
     const tried: Array<readonly [number, string]> = []
-    const policy = retry(profile(text), (_remote, address) =>
+    const policy = retry(profile(text), ([{ address }]) =>
       Effect.gen(function* () {
         tried.push([Math.round((yield* Clock.currentTimeMillis) / 1000), address.address])
         return yield* outcome(tried.length)
