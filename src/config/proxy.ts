@@ -22,9 +22,6 @@ export const datagramProxyOf = (scope: Settings, contents: Contents, report: Dia
       `"http-proxy" carries TCP only, and the server is reached over UDP`,
       "proto tcp-client, if the server has it",
     )
-  const socks = scope.last("socks-proxy")
-  if (socks !== undefined)
-    report.pending(socks, `"socks-proxy" is not supported over UDP yet`, "proto tcp-client, if the server has it")
   return socksProxy(scope, contents)
 }
 

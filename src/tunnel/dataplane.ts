@@ -28,6 +28,8 @@ export interface Endpoint {
   readonly port: number
   readonly local: Remote["local"]
   readonly socket: Profile["socket"]
+  /** UDP through a proxy: what stands in front of each datagram, and what fails when the proxy takes no more of them. */
+  readonly relay?: { readonly header: Uint8Array; readonly ended: Effect.Effect<never, TransportError> }
 }
 
 /** Makes a socket usable before the worker gets it, from as many as `dial` opens. The descriptor is then the caller's. */
@@ -158,6 +160,8 @@ export class DataPlane extends Context.Service<
             const number = ++generation
             const events = yield* Queue.unbounded<LinkEvent>()
             const counters = createLinkCounterMemory()
+            const { transport, relay } = endpoint
+            const header = relay === undefined ? {} : { header: relay.header }
             yield* Effect.uninterruptibleMask((restore) =>
               Effect.gen(function* () {
                 const fd = yield* restore(through(dial(endpoint)))
@@ -165,8 +169,7 @@ export class DataPlane extends Context.Service<
                 if (worker === undefined) {
                   closeFd(fd)
                   Queue.offerUnsafe(events, crashed(number, "it is being started again"))
-                } else
-                  send({ type: "attachTransport", generation: number, fd, transport: endpoint.transport, counters })
+                } else send({ type: "attachTransport", generation: number, fd, transport, counters, ...header })
                 yield* Effect.addFinalizer(() =>
                   Effect.sync(() => {
                     links.delete(number)
@@ -175,6 +178,11 @@ export class DataPlane extends Context.Service<
                 )
               }),
             )
+            if (relay !== undefined) {
+              const failed = ({ message }: TransportError) =>
+                Queue.offer(events, { type: "transportFailed", generation: number, message })
+              yield* relay.ended.pipe(Effect.catch(failed), Effect.forkScoped)
+            }
             return linkOf(number, events, linkCounterReader(counters), send)
           }),
           hold: (milliseconds) => send({ type: "hold", milliseconds }),
@@ -250,7 +258,8 @@ const addressBytes = (text: string): Uint8Array => {
 
 const direct: Through = (dial) => dial
 
-const dial = (endpoint: Endpoint) =>
+/** A socket on its way there; the descriptor is the caller's. */
+export const dial = (endpoint: Endpoint) =>
   Effect.try({
     try: () => openSocket(endpoint),
     catch: (error) => new TransportError({ message: error instanceof SystemError ? error.message : String(error) }),

@@ -4,14 +4,14 @@
  */
 import { Effect, Queue, type Scope } from "effect"
 import type { Profile, Pushed, Remote } from "../config/index.ts"
-import { KillSwitch, Network, type NextHop } from "../network/index.ts"
+import { hostRoute, KillSwitch, Network, type NextHop } from "../network/index.ts"
 import type { Output } from "../protocol/index.ts"
 import { Credentials } from "./credentials.ts"
-import { DataPlane, type Endpoint, type Link, type Through, TransportError } from "./dataplane.ts"
+import { DataPlane, dial, type Endpoint, type Link, type Through, TransportError } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { type Driver, drive, type Fact, failed } from "./driver.ts"
 import { networkRefused } from "./network.ts"
-import { firstHop, throughProxy } from "./proxy.ts"
+import { firstHop, relayOf, throughProxy } from "./proxy.ts"
 import type { Address } from "./resolve.ts"
 import type { Candidate } from "./retry.ts"
 import { openSession } from "./session.ts"
@@ -21,9 +21,12 @@ import { StatusRef } from "./status.ts"
 export interface Opened {
   readonly profile: Profile
   readonly remote: Remote
+  /** Where packets are sent to: the server, its proxy, or the proxy's relay. */
   readonly address: Address
-  /** How the server is reached beside the tunnel. */
+  /** How that is reached beside the tunnel. */
   readonly hop: NextHop | undefined
+  /** Bytes that a relay wants in front of each packet. */
+  readonly headerLength: number
   readonly link: Link
   readonly driver: Driver
 }
@@ -45,29 +48,23 @@ export const open = Effect.fnUntraced(function* (
   onIntroducing: (milliseconds: number) => void = () => {},
 ) {
   const plane = yield* DataPlane
-  const device = yield* TunDevice
-  const network = yield* Network
-  const killSwitch = yield* KillSwitch
-  const hop = yield* network.reach(address.address, device.name)
-  yield* killSwitch
-    .server({ transport: remote.transport, address: address.address, port: firstHop(remote).port })
-    .pipe(Effect.mapError(networkRefused))
+  const began = plane.now()
+  const { endpoint, hop } = yield* way(profile, remote, address)
   // The worker has closed the socket before its way is closed, so that the last packets get through.
   yield* Effect.addFinalizer(() => plane.flush)
-  const began = plane.now()
-  const { port } = firstHop(remote)
-  const endpoint = { transport: remote.transport, ...address, port, local: remote.local, socket: profile.socket }
   const link = yield* openLink(endpoint, remote)
   yield* transportOpen(link, remote)
 
   // One limit for everything until the server's first answer.
   const connectTimeout = Math.max(1, Math.ceil(remote.connectTimeout - (plane.now() - began) / 1000))
-  const session = yield* openSession(profile, { ...remote, connectTimeout }, address)
+  const session = yield* openSession(profile, { ...remote, connectTimeout }, endpoint)
   const started = plane.now()
   const driver = yield* drive(session, link, profile, plane.now, () => onIntroducing(plane.now() - started))
   yield* sayGoodbye(driver, link)
   driver.step((at) => session.start(at))
-  const opened: Opened = { profile, remote, address, hop, link, driver }
+  const peer = { address: endpoint.address, family: endpoint.family }
+  const headerLength = endpoint.relay?.header.length ?? 0
+  const opened: Opened = { profile, remote, address: peer, hop, headerLength, link, driver }
   return opened
 })
 
@@ -114,16 +111,55 @@ export const tell = Effect.fnUntraced(function* (fact: Exclude<Fact, { readonly 
 
 const noticeLevels = { debug: "Debug", info: "Info", warn: "Warn" } as const
 
-/** The way through a proxy is bounded by connect-timeout as well. */
+/** Where packets are to be sent to: routes and kill switch let them through, and a proxy relays them if there is one. */
+const way = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
+  const { port } = firstHop(remote)
+  const { proxy, transport, local } = remote
+  const endpoint: Endpoint = { transport, ...address, port, local, socket: profile.socket }
+  if (proxy === undefined || transport === "tcp") return { endpoint, hop: yield* allow(endpoint) }
+  const control: Endpoint = { ...endpoint, transport: "tcp", local: local && { ...local, port: undefined } }
+  const controlHop = yield* allow(control)
+  const relay = yield* bounded(remote, relayOf(proxy, address.address, remote, yield* proxyUser, dial(control)))
+  const family = relay.address.includes(":") ? ("ipv6" as const) : ("ipv4" as const)
+  const relayed: Endpoint = { ...endpoint, address: relay.address, family, port: relay.port, relay }
+  // The plan of the network looks after one address; a tunnel's routes must not take the other.
+  if (controlHop !== undefined && relay.address !== address.address) {
+    const { keep } = yield* Network
+    yield* keep([hostRoute(address.address, controlHop)]).pipe(Effect.mapError(networkRefused))
+  }
+  return { endpoint: relayed, hop: yield* allow(relayed) }
+})
+
+/** Until the scope ends the endpoint is reachable beside the tunnel. */
+const allow = Effect.fnUntraced(function* ({ transport, address, port }: Endpoint) {
+  const device = yield* TunDevice
+  const network = yield* Network
+  const killSwitch = yield* KillSwitch
+  const hop = yield* network.reach(address, device.name)
+  yield* killSwitch.server({ transport, address, port }).pipe(Effect.mapError(networkRefused))
+  return hop
+})
+
 const openLink = Effect.fnUntraced(function* (endpoint: Endpoint, remote: Remote) {
   const plane = yield* DataPlane
-  const credentials = yield* Credentials
+  const user = yield* proxyUser
   const { proxy } = remote
-  const user = Effect.suspend(() => Effect.fromResult(credentials.proxyUser())).pipe(
+  const isDirect = proxy === undefined || endpoint.relay !== undefined
+  const through = isDirect ? undefined : (dial: Dial) => throughProxy(proxy, remote, user, dial)
+  return yield* bounded(remote, plane.open(endpoint, through))
+})
+
+type Dial = Parameters<Through>[0]
+
+const proxyUser = Effect.map(Credentials, (credentials) =>
+  Effect.suspend(() => Effect.fromResult(credentials.proxyUser())).pipe(
     Effect.mapError((message) => new TransportError({ message })),
-  )
-  const through = proxy === undefined ? undefined : (dial: Dial) => throughProxy(proxy, remote, user, dial)
-  return yield* plane.open(endpoint, through).pipe(
+  ),
+)
+
+/** The way through a proxy is bounded by connect-timeout as well. */
+const bounded = <A, R>(remote: Remote, opening: Effect.Effect<A, TransportError, R>) =>
+  opening.pipe(
     Effect.mapError((error) => failed({ tag: "Transport", retry: "advance", message: error.message })),
     Effect.timeoutOrElse({
       duration: remote.connectTimeout * 1000,
@@ -133,9 +169,6 @@ const openLink = Effect.fnUntraced(function* (endpoint: Endpoint, remote: Remote
       },
     }),
   )
-})
-
-type Dial = Parameters<Through>[0]
 
 /** A TCP connection is bounded by connect-timeout like the first answer on UDP. */
 const transportOpen = Effect.fnUntraced(function* (link: Link, remote: Remote) {

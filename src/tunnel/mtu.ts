@@ -45,7 +45,13 @@ export interface PathSizes {
   readonly following: Effect.Effect<never>
 }
 
-export const followPath = Effect.fnUntraced(function* (remote: Remote, address: Address, format: DataFormat) {
+/** `headerLength`: what a proxy's relay takes of each packet. */
+export const followPath = Effect.fnUntraced(function* (
+  remote: Remote,
+  address: Address,
+  headerLength: number,
+  format: DataFormat,
+) {
   const network = yield* Network
   const plane = yield* DataPlane
   const device = yield* TunDevice
@@ -54,7 +60,8 @@ export const followPath = Effect.fnUntraced(function* (remote: Remote, address: 
   let path: number | undefined
   let said = { wanted: remote.tunMtu, hasIpv6: false }
   const clamp = Effect.sync(() => {
-    const sizes = sizesFor(path, said.wanted, said.hasIpv6, remote, address.family, {
+    const carried = path === undefined ? undefined : path - headerLength
+    const sizes = sizesFor(carried, said.wanted, said.hasIpv6, remote, address.family, {
       ...format,
       isEthernet: device.type === "tap",
     })

@@ -2,12 +2,13 @@
  * The way to a server through a proxy: the socket is opened and talked to here, and what the proxy has connected goes to the
  * data plane as if it were a connection to the server itself.
  */
-import { Duration, Effect, type Redacted } from "effect"
-import type { ProxyServer, Remote } from "../config/index.ts"
+import { isIP } from "node:net"
+import { Duration, Effect, type Redacted, type Scope } from "effect"
+import type { ProxyServer, Remote, SocksProxy } from "../config/index.ts"
 import { Arena, closeFd, EAGAIN, errno, readFd, SystemError, socketError, writeFd } from "../linux/index.ts"
 import { TransportError } from "./dataplane.ts"
 import { httpConnect } from "./proxy-http.ts"
-import { socksConnect } from "./proxy-socks.ts"
+import { socksAssociate, socksConnect, socksHeader } from "./proxy-socks.ts"
 
 export interface ProxyUser {
   readonly username: string
@@ -54,6 +55,44 @@ export const throughProxy = Effect.fnUntraced(function* (
   }
 })
 
+/** A proxy's relay for datagrams. */
+export interface Relay {
+  readonly address: string
+  readonly port: number
+  /** In front of each datagram to the server. */
+  readonly header: Uint8Array
+  /** Never succeeds: the relay stands as long as the connection that it was asked for over. */
+  readonly ended: Effect.Effect<never, TransportError>
+}
+
+/** Asks the proxy, which is at `address`, for a relay to `remote`; it is given up when the scope ends. */
+export const relayOf = (
+  proxy: SocksProxy,
+  address: string,
+  remote: Remote,
+  user: Effect.Effect<ProxyUser, TransportError>,
+  dial: Effect.Effect<number, TransportError>,
+): Effect.Effect<Relay, TransportError, Scope.Scope> => {
+  const login = loginOf(proxy)
+  const asked = login?._tag === "Given" ? Effect.succeed(login) : user
+  const named = Effect.mapError(
+    ({ message }: TransportError) => new TransportError({ message: `proxy ${proxy.host}:${proxy.port}: ${message}` }),
+  )
+  return Effect.gen(function* () {
+    const fd = yield* Effect.acquireRelease(dial, (fd) => Effect.sync(() => closeFd(fd)))
+    const stream = socketStream(fd)
+    const reply = yield* socksAssociate(stream, login === undefined ? undefined : asked)
+    const relay = reply.address ?? address
+    if (isIP(relay) === 0 || reply.port === 0)
+      return yield* new TransportError({ message: `it names no address of a relay, but ${relay}:${reply.port}` })
+    const ended = stream.ended.pipe(
+      Effect.andThen(Effect.fail(new TransportError({ message: "it ended the relay of datagrams" }))),
+      named,
+    )
+    return { address: relay, port: reply.port, header: yield* socksHeader(remote), ended }
+  }).pipe(named)
+}
+
 const loginOf = (proxy: ProxyServer) => (proxy._tag === "Http" ? proxy.authentication?.login : proxy.login)
 
 /** The descriptor when the way is open; it is closed in every other case. */
@@ -73,7 +112,15 @@ const connectOnce = (dial: Effect.Effect<number, TransportError>, handshake: Han
  * A handshake is a few short messages: the socket is asked for them again and again, which costs less than a second poll loop
  * beside the data plane's.
  */
-const socketStream = (fd: number): ProxyStream => ({
+const socketStream = (fd: number): ProxyStream & { readonly ended: Effect.Effect<void> } => ({
+  /** Looks now and then, and takes what else is said. */
+  ended: Effect.gen(function* () {
+    for (;;) {
+      const result = readFd(fd, buffer.at(0, buffer.length), buffer.length)
+      if (result === 0 || (result < 0 && errno() !== EAGAIN)) return
+      yield* Effect.sleep(patience)
+    }
+  }),
   write: Effect.fnUntraced(function* (bytes) {
     for (let sent = 0; sent < bytes.length; ) {
       const length = Math.min(bytes.length - sent, buffer.length)
@@ -108,3 +155,4 @@ const notYet = (fd: number, what: string): Effect.Effect<void, TransportError> =
 
 const buffer = new Arena(4096).allocate(4096)
 const interval = Duration.millis(5)
+const patience = Duration.millis(500)

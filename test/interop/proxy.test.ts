@@ -3,7 +3,7 @@ import { expect } from "bun:test"
 import { outer } from "../support/lab.ts"
 import { Leaks } from "../support/leaks.ts"
 import type { ServerOptions } from "../support/openvpn.ts"
-import { type ProxyKind, ProxyServer, proxyPort, proxyUser } from "../support/proxy.ts"
+import { type ProxyKind, ProxyServer, proxyPort, proxyUser, relayPort } from "../support/proxy.ts"
 import { testCulvert, useBench } from "./bench.ts"
 
 const bench = useBench()
@@ -86,3 +86,41 @@ testCulvert("a proxy that is away is waited for", async () => {
   await client.ready()
   await bench.carriesTraffic()
 })
+
+const relayed: ServerOptions = { push: ["redirect-gateway def1"], keepalive: [1, 10] }
+
+for (const { kind, lines, relay, hosts } of [
+  { kind: "socks", lines: [`socks-proxy ${proxy}`], relay: "0.0.0.0", hosts: outer.hosts.ipv4 },
+  {
+    kind: "socks-login",
+    lines: [`socks-proxy ${proxy}`, ...login("socks-proxy-user-pass")],
+    relay: "10.90.0.9",
+    hosts: outer.server.ipv4,
+  },
+] as const) {
+  testCulvert(`${kind} over UDP: the proxy relays every datagram, its relay at ${relay}`, async () => {
+    const { lab } = bench
+    if (relay !== "0.0.0.0") await lab.server.succeed(["ip", "address", "replace", `${relay}/24`, "dev", "outer"])
+    await using _ = await bench.serve(relayed)
+    await using seen = await ProxyServer.start(lab, kind, relay)
+    await using leaks = await Leaks.watch(lab, [proxyPort], `${multicastReports} or udp port ${relayPort}`)
+    await using client = bench.connect(relayed, { host: hosts, lines })
+    await client.ready()
+    await bench.carriesTraffic()
+    expect(seen.log.filter((line) => !line.startsWith("listening"))).toEqual([`relays to ${hosts}:1194`])
+    const { remote } = await client.status()
+    expect(remote).toBe(`udp://${hosts}:1194 through the proxy ${outer.server.ipv4}:${proxyPort}`)
+    // Open are the proxy and its relay, and no other port of either.
+    const table = await lab.client.succeed(["nft", "list", "table", "inet", "culvert"])
+    expect(table).toContain(`ip daddr ${outer.server.ipv4} tcp dport ${proxyPort}`)
+    expect(table).toContain(`ip daddr ${relay === "0.0.0.0" ? outer.server.ipv4 : relay} udp dport ${relayPort}`)
+    expect(table).not.toContain("dport 1194")
+    expect(leaks.since(0)).toEqual([])
+    // The relay goes with the connection that it was asked for over: that is noticed, and another one asked for.
+    await seen.endRelays()
+    expect((await client.event("disconnected")).message).toContain("it ended the relay of datagrams")
+    await client.event("connected", 20_000, 2)
+    await bench.carriesTraffic()
+    expect((await client.stop()).code).toBe(0)
+  })
+}

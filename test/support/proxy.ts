@@ -1,14 +1,17 @@
-/** A proxy in the lab's server namespace: HTTP CONNECT or SOCKS 5, open or with a login. */
+/** A proxy in the lab's server namespace: HTTP CONNECT or SOCKS 5, open or with a login, and with a relay for datagrams. */
 import { createHash } from "node:crypto"
+import { createSocket } from "node:dgram"
+import { lookup } from "node:dns/promises"
 import { connect, createServer, type Socket } from "node:net"
 import { join } from "node:path"
-import type { Child } from "./child.ts"
+import { type Child, eventually } from "./child.ts"
 import { bun } from "./culvert.ts"
 import type { Lab } from "./lab.ts"
 
 export type ProxyKind = "http" | "http-basic" | "http-digest" | "socks" | "socks-login"
 
 export const proxyPort = 3128
+export const relayPort = 3129
 export const proxyUser = { name: "anna", password: 's3"cret' } as const
 
 export class ProxyServer implements AsyncDisposable {
@@ -18,8 +21,9 @@ export class ProxyServer implements AsyncDisposable {
     this.#child = child
   }
 
-  static async start(lab: Lab, kind: ProxyKind): Promise<ProxyServer> {
-    const child = lab.server.start("proxy", [bun, join(import.meta.dir, "proxy.ts"), kind])
+  /** `relay`: the address of the relay for datagrams, which the client may learn as "0.0.0.0": the proxy's own. */
+  static async start(lab: Lab, kind: ProxyKind, relay = "0.0.0.0"): Promise<ProxyServer> {
+    const child = lab.server.start("proxy", [bun, join(import.meta.dir, "proxy.ts"), kind, relay])
     await child.line(/listening/)
     return new ProxyServer(child)
   }
@@ -27,6 +31,13 @@ export class ProxyServer implements AsyncDisposable {
   /** What it was asked for and what it answered, one line each. */
   get log(): ReadonlyArray<string> {
     return this.#child.lines
+  }
+
+  /** Ends every relay: the connections that they were asked for over are closed. */
+  async endRelays(): Promise<void> {
+    const count = this.log.filter((line) => line === "relays ended").length
+    this.#child.signal("SIGUSR2")
+    await eventually(5_000, "relays ended", () => this.log.filter((line) => line === "relays ended").length > count)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -130,12 +141,46 @@ async function serveSocks(client: Socket, kind: ProxyKind): Promise<void> {
       return
     }
   }
-  const type = (await reader.read(4))[3]
+  const [, command, , type] = await reader.read(4)
   const host =
     type === 1 ? (await reader.read(4)).join(".") : (await reader.read((await reader.read(1))[0]!)).toString("latin1")
   const port = (await reader.read(2)).readUInt16BE()
+  if (command === 3) return relay(client)
   console.log(`connects to ${host}:${port}`)
   pipe(client, reader, host, port, () => client.write(Buffer.of(5, 0, 0, 1, 0, 0, 0, 0, 0, 0)))
+}
+
+const relays = new Set<Socket>()
+
+/** RFC 1928, section 7: between the first who sends and wherever the datagrams are to go, while the connection stands. */
+async function relay(client: Socket): Promise<void> {
+  const address = process.argv[3]!
+  const inside = createSocket({ type: "udp4", reuseAddr: true })
+  const outside = createSocket("udp4")
+  relays.add(client)
+  client.on("close", () => {
+    relays.delete(client)
+    inside.close()
+    outside.close()
+  })
+  let from: { readonly port: number; readonly address: string } | undefined
+  const known = new Map<string, string>()
+  inside.on("message", async (datagram, sender) => {
+    from = sender
+    const isName = datagram[3] === 3
+    const end = isName ? 5 + datagram[4]! : 8
+    const asked = isName ? datagram.toString("latin1", 5, end) : datagram.subarray(4, 8).join(".")
+    const target = known.get(asked) ?? (await lookup(asked, 4)).address
+    if (!known.has(asked)) console.log(`relays to ${asked}:${datagram.readUInt16BE(end)}`)
+    known.set(asked, target)
+    outside.send(datagram.subarray(end + 2), datagram.readUInt16BE(end), target)
+  })
+  outside.on("message", (datagram, sender) => {
+    const head = Buffer.of(0, 0, 0, 1, ...sender.address.split(".").map(Number), sender.port >> 8, sender.port & 0xff)
+    if (from !== undefined) inside.send(Buffer.concat([head, datagram]), from.port, from.address)
+  })
+  await new Promise<void>((resolve) => inside.bind(relayPort, address, resolve))
+  client.write(Buffer.of(5, 0, 0, 1, ...address.split(".").map(Number), relayPort >> 8, relayPort & 0xff))
 }
 
 const nonce = "dcd98b7102dd2f0e8b11d0f600bfb0c0"
@@ -145,6 +190,10 @@ if (import.meta.main) {
   const server = createServer((client) => {
     client.on("error", () => client.destroy())
     void (kind.startsWith("http") ? serveHttp(client, kind) : serveSocks(client, kind)).catch(() => client.destroy())
+  })
+  process.on("SIGUSR2", () => {
+    for (const client of relays) client.destroy()
+    console.log("relays ended")
   })
   server.listen(proxyPort, "::", () => console.log("listening"))
 }

@@ -59,9 +59,14 @@ const host = (path: number | undefined) => {
 }
 
 /** Follows the path of `host` for a connection that is up. */
-const followed = (network: Network["Service"], plane: MemoryPlane) =>
+const followed = (network: Network["Service"], plane: MemoryPlane, headerLength = 0) =>
   Effect.gen(function* () {
-    const path = yield* followPath(remote({ tunMtu: 1500 }), { address: "192.0.2.1", family: "ipv4" }, aead)
+    const path = yield* followPath(
+      remote({ tunMtu: 1500 }),
+      { address: "192.0.2.1", family: "ipv4" },
+      headerLength,
+      aead,
+    )
     yield* path.sizes(undefined, false)
     yield* Effect.forkScoped(path.following)
     yield* Effect.yieldNow
@@ -88,6 +93,15 @@ it.effect("a packet that does not fit is news: the path is looked at without a w
     plane.datagramTooLarge()
     yield* TestClock.adjust("1 milli")
     expect(state.set).toEqual([1328])
+  }),
+)
+
+it.effect("what a proxy's relay has in front of each packet is taken off the path", () =>
+  Effect.gen(function* () {
+    const { network } = host(1380)
+    const plane = new MemoryPlane(() => undefined)
+    yield* followed(network, plane, 10)
+    expect(plane.clamped).toEqual([1278])
   }),
 )
 

@@ -4,7 +4,7 @@ import type { ProxyServer } from "../../src/config/index.ts"
 import { TransportError } from "../../src/tunnel/dataplane.ts"
 import type { Handshake, ProxyStream } from "../../src/tunnel/proxy.ts"
 import { digest, httpConnect, parseAnswer } from "../../src/tunnel/proxy-http.ts"
-import { socksConnect } from "../../src/tunnel/proxy-socks.ts"
+import { socksAssociate, socksConnect, socksHeader } from "../../src/tunnel/proxy-socks.ts"
 import { it } from "../support/effect.ts"
 
 const user = { username: "anna", password: Redacted.make("s3cret") }
@@ -154,5 +154,24 @@ it.effect("SOCKS: refusals are said in words; an answer that ends anywhere is on
       expect(Result.isFailure(result) && result.failure.message).toBe("it closed the connection")
     }
     expect(yield* run(socksConnect(target, Effect.succeed(user)), new Scripted(whole))).toEqual(Result.succeed("open"))
+  }),
+)
+
+it.effect("SOCKS: a relay for datagrams is asked for and where it is is read; datagrams name the server", () =>
+  Effect.gen(function* () {
+    for (const [reply, relay] of [
+      [[1, 192, 0, 2, 9, 4, 1], { address: "192.0.2.9", port: 1025 }],
+      [[4, 0x20, 0x01, 0x0d, 0xb8, ...Array(11).fill(0), 1, 4, 1], { address: "2001:db8::1", port: 1025 }],
+      [[1, 0, 0, 0, 0, 4, 1], { address: undefined, port: 1025 }],
+      [[4, ...Array(16).fill(0), 4, 1], { address: undefined, port: 1025 }],
+    ] as const) {
+      const proxy = new Scripted([5, 0, 5, 0, 0, ...reply])
+      expect(yield* socksAssociate(proxy, undefined)).toEqual(relay)
+      expect([...Buffer.from(proxy.written, "latin1")]).toEqual([5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0])
+    }
+    const refused = yield* Effect.flip(socksAssociate(new Scripted([5, 0, 5, 7, 0, 1, 0, 0, 0, 0, 0, 0]), undefined))
+    expect(refused.message).toBe("it does not do what it was asked for")
+    expect([...(yield* socksHeader({ host: "192.0.2.1", port: 1194 }))]).toEqual([0, 0, 0, 1, 192, 0, 2, 1, 4, 170])
+    expect([...(yield* socksHeader(target))]).toEqual([0, 0, 0, 3, 11, ...Buffer.from("vpn.example"), 1, 187])
   }),
 )

@@ -226,7 +226,7 @@ export const connection = {
     takes: takes([host], [port, path]),
     connection: true,
     conflicts: ["http-proxy"],
-    doc: "Connect through a SOCKS 5 proxy (TCP only); port 1080 where none is given. The third word is a file with user name and password.",
+    doc: "Connect through a SOCKS 5 proxy, over UDP by its relay for datagrams; port 1080 where none is given. The third word is a file with user name and password.",
   }),
   "socks-proxy-user-pass": honoured({
     takes: flag,
