@@ -226,6 +226,31 @@ test("our own address cannot be the netmask or the peer's as well", () => {
   expect(errorsOf(minimal("ifconfig 10.8.0.2 10.8.0.2"))).toHaveLength(1)
 })
 
+test("connect-retry has a maximum that is not below its first wait", () => {
+  expect(profileOf(minimal("connect-retry 400")).remotes[0].connectRetry).toEqual({ wait: 400, maximum: 400 })
+  expect(profileOf(minimal("connect-retry 20 10")).remotes[0].connectRetry).toEqual({ wait: 20, maximum: 20 })
+})
+
+test("a tls-version-max below 1.2 takes the default minimum away", () => {
+  expect(profileOf(minimal("tls-version-max 1.1")).tls).toMatchObject({ minimum: "1.0", maximum: "1.1" })
+  expect(profileOf(minimal("tls-version-max 1.2")).tls).toMatchObject({ minimum: "1.2", maximum: "1.2" })
+})
+
+test("of a variable that is set twice the last value is told to the server", () => {
+  expect(profileOf(minimal("setenv UV_A 1\nsetenv UV_B 2\nsetenv UV_A 3")).peerInfo.variables).toEqual([
+    ["UV_A", "3"],
+    ["UV_B", "2"],
+  ])
+})
+
+test("an unknown cipher is an error, one of OpenVPN's that is not supported is left out with a warning", () => {
+  expect(errorsOf(minimal("data-ciphers AES-128-GCM:FOO"))).toEqual([
+    `5:1: error: data-ciphers: the cipher "FOO" is unknown ("?" before its name leaves it out)`,
+  ])
+  expect(profileOf(minimal("data-ciphers AES-128-GCM:BF-CBC")).dataCiphers).toEqual(["AES-128-GCM"])
+  expect(notesOf(minimal("data-ciphers AES-128-GCM:BF-CBC"))).toHaveLength(1)
+})
+
 test("connect-retry-max 0 is unlimited, inactive without bytes counts any traffic", () => {
   expect(profileOf(minimal("connect-retry-max 0")).connectRetryMax).toBeUndefined()
   expect(profileOf(minimal("inactive 60")).keepalive.inactive).toEqual({ seconds: 60, bytes: 0 })
@@ -331,6 +356,65 @@ describe("conflicts name both lines", () => {
       expect(errorsOf(minimal(lines), files({})).filter((error) => !error.includes("cannot read"))).toEqual([message])
     })
   }
+})
+
+describe("directives that cannot both be given", () => {
+  const lines = {
+    nobind: "nobind",
+    lport: "lport 0",
+    local: "local 10.0.0.1",
+    bind: "bind",
+    "http-proxy": "http-proxy p 1",
+    "socks-proxy": "socks-proxy p",
+    pkcs12: "pkcs12 x",
+    cert: "cert x",
+    key: "key x",
+    "tls-auth": "tls-auth x",
+    "tls-crypt": "tls-crypt x",
+    "tls-crypt-v2": "tls-crypt-v2 x",
+  }
+  const pairs: ReadonlyArray<readonly [keyof typeof lines, keyof typeof lines]> = [
+    ["nobind", "lport"],
+    ["nobind", "local"],
+    ["nobind", "bind"],
+    ["http-proxy", "socks-proxy"],
+    ["pkcs12", "cert"],
+    ["pkcs12", "key"],
+    ["tls-auth", "tls-crypt"],
+    ["tls-auth", "tls-crypt-v2"],
+    ["tls-crypt", "tls-crypt-v2"],
+  ]
+  for (const [one, other] of pairs) {
+    test(`${one} and ${other}, whichever comes first`, () => {
+      for (const [first, second] of [
+        [one, other],
+        [other, one],
+      ] as const) {
+        const errors = errorsOf(minimal(`${lines[first]}\n${lines[second]}`)).filter((error) =>
+          error.includes("cannot both be given"),
+        )
+        expect(errors).toHaveLength(1)
+        expect(errors[0]).toMatch(
+          new RegExp(
+            `^5:1: error: "${first}" and "${second}" \\(line 6\\)|^6:1: error: "${second}" and "${first}" \\(line 5\\)`,
+          ),
+        )
+      }
+    })
+  }
+
+  const ofTls = {
+    ...{ client: "client", "tls-client": "tls-client", pull: "pull", ca: "ca x", cert: "cert x", key: "key x" },
+    ...{ pkcs12: "pkcs12 x", "tls-auth": "tls-auth x", "tls-crypt": "tls-crypt x", "tls-crypt-v2": "tls-crypt-v2 x" },
+    "auth-user-pass": "auth-user-pass",
+    "peer-fingerprint": `peer-fingerprint ${new Array(32).fill("ab").join(":")}`,
+  }
+  test.each(Object.entries(ofTls))("secret and %s", (name, line) => {
+    const errors = errorsOf(`remote a\ncipher AES-256-CBC\nsecret x\n${line}\n`).filter((error) =>
+      error.includes("cannot both be given"),
+    )
+    expect(errors.join()).toContain(`"${name}"`)
+  })
 })
 
 describe("directives that are given again", () => {

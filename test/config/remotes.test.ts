@@ -41,6 +41,22 @@ describe("the local end", () => {
   })
 })
 
+test("the server's address and port cannot be our own", () => {
+  expect(errorsOf(minimal("local 10.0.0.1\nlport 1194\nremote 10.0.0.1"))).toEqual([
+    "5:1: error: the server's address and port are our own (is this line meant for the server?)",
+  ])
+  expect(errorsOf(minimal("local 10.0.0.1\nlport 1195\nremote 10.0.0.1"))).toEqual([])
+})
+
+test("what needs the other transport is an error, for the servers that are reached over the wrong one", () => {
+  expect(errorsOf(minimal("http-proxy p 80"))).toEqual([
+    `5:1: error: "http-proxy" carries TCP only, and the server is reached over UDP (proto tcp-client, if the server has it)`,
+  ])
+  expect(errorsOf(minimal("fragment 1300\nproto tcp")).join()).toContain(
+    `5:1: error: "fragment" is for UDP only, and the server is reached over TCP (remove the line)`,
+  )
+})
+
 describe("sizes", () => {
   test("mssfix follows tun-mtu and max-packet-size unless it is given", () => {
     expect(remoteOf("tun-mtu 1400").mssfix).toEqual({ size: 1400, counts: "fixed" })
