@@ -54,6 +54,7 @@ const commonOf = (settings: Settings, report: Diagnostics) => {
       receiveBuffer: sizeOf(settings.last("rcvbuf")),
       mark: settings.last("mark")?.values[0],
       bindDevice: settings.last("bind-dev")?.values[0],
+      passTos: settings.has("passtos"),
     },
     auth: authOf(settings, report),
     compression: compressionOf(settings, report),

@@ -35,6 +35,7 @@ export const print = (profile: Profile, options: { readonly secrets?: boolean } 
     ...(socket.receiveBuffer === undefined ? [] : line("rcvbuf", socket.receiveBuffer)),
     ...(socket.mark === undefined ? [] : line("mark", socket.mark)),
     ...(socket.bindDevice === undefined ? [] : line("bind-dev", socket.bindDevice)),
+    ...flag("passtos", socket.passTos),
     ...setting("hand-window", timers.handWindow),
     ...setting("tls-timeout", timers.tlsTimeout),
     ...setting("tran-window", timers.tranWindow),

@@ -59,6 +59,8 @@ const common = {
     receiveBuffer: optional(between(1, 2147483647)),
     mark: optional(between(0, 2147483647)),
     bindDevice: optional(Schema.String),
+    /** UDP only: datagrams have the DSCP of the packet in them. */
+    passTos: Schema.Boolean,
   }),
   /** HMAC of tls-auth and of CBC ciphers. */
   auth: DigestName,

@@ -23,6 +23,8 @@ export type Command =
       readonly transport: "udp" | "tcp"
       /** UDP: stands in front of each datagram that is sent, and one like it in front of each that comes (`socks.ts`). */
       readonly header?: Uint8Array
+      /** UDP: datagrams get the DSCP of the packet in them. */
+      readonly passTos?: boolean
       /** Made by `createLinkCounterMemory`; the worker writes it. */
       readonly counters: SharedArrayBuffer
     }

@@ -17,6 +17,7 @@ import { Counter, type Counters, LinkCounter } from "./counters.ts"
 import { DATA_V1, DATA_V2 } from "./datapacket.ts"
 import type { Drain } from "./drain.ts"
 import { Drop } from "./drop.ts"
+import { dscpOf } from "./dscp.ts"
 import { LARGEST_OVERHEAD, LARGEST_TAIL } from "./format.ts"
 import { type Fragmenter, LARGEST, WHOLE_HEADER } from "./fragment.ts"
 import type { KeySlot } from "./keyslots.ts"
@@ -120,6 +121,7 @@ export class Forwarder implements PacketSink {
       return
     }
     const start = transport.start
+    if (link.passTos) transport.trafficClass = 0
     region.bytes.set(payload, start + sending.overhead)
     this.seal(link, sending, region, start, payload.length)
   }
@@ -171,6 +173,7 @@ export class Forwarder implements PacketSink {
 
   private forward(link: Link, sending: KeySlot, region: Region, start: number, length: number): void {
     this.clamp(region, start + sending.overhead, length)
+    if (link.passTos) this.passTos(link, region, start + sending.overhead, length)
     this.countTun(link, length)
     this.seal(link, sending, region, start, length)
   }
@@ -207,9 +210,15 @@ export class Forwarder implements PacketSink {
       const payloadAt = start + sending.overhead
       const length = this.segmenter.lay(i, region, payloadAt)
       if (packets === 1) clampMss(region.bytes, payloadAt, length, this.mssIpv4, this.mssIpv6)
+      if (link.passTos) this.passTos(link, region, payloadAt, length)
       this.countTun(link, length)
       this.seal(link, sending, region, start, length)
     }
+  }
+
+  private passTos({ transport }: Link, { bytes }: Region, at: number, length: number): void {
+    const { frameHeader } = this.tun
+    transport.trafficClass = dscpOf(bytes, at + frameHeader, length - frameHeader)
   }
 
   /** Why packets of up to `length` bytes cannot go anywhere over this link: a drop reason, or 0. */

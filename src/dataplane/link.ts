@@ -16,6 +16,8 @@ export class Link {
   counts: Float64Array = nobody
   /** Data packets that come before the first key are not lost: the server may send right behind its configuration. */
   isAwaitingKey = true
+  /** Datagrams get the DSCP of the packet in them. */
+  passTos = false
   /** Whether `remoteExit` was reported. */
   hasRemoteLeft = false
   /** Control packets taken in the present second. */
@@ -34,6 +36,7 @@ export class Link {
     this.transport = transport
     this.counts = counts
     this.isAwaitingKey = true
+    this.passTos = false
     this.hasRemoteLeft = false
     this.floodCount = 0
   }

@@ -218,7 +218,10 @@ export class Loop {
     if (link === undefined) {
       const message = `there are ${MOST_LINKS} links to servers already`
       this.emit({ type: "transportFailed", generation, message })
-    } else if (link.transport.isOpen) this.emit({ type: "transportOpen", generation })
+      return
+    }
+    link.passTos = command.passTos === true && command.transport === "udp"
+    if (link.transport.isOpen) this.emit({ type: "transportOpen", generation })
   }
 
   private detach(link: Link): void {

@@ -16,6 +16,7 @@ export class MessageQueue {
   private readonly offsets = new Int32Array(MESSAGES)
   private readonly lengths = new Int32Array(MESSAGES)
   private readonly sizes = new Int32Array(MESSAGES)
+  private readonly classes = new Int32Array(MESSAGES)
   private first = 0
   private count = 0
   /** The last message takes no more datagrams. */
@@ -37,12 +38,17 @@ export class MessageQueue {
     return this.count < MESSAGES && this.tail + this.largest <= REGION_SIZE
   }
 
-  /** Queues the `length` bytes at `tail`. */
-  append(length: number): void {
+  /** Queues the `length` bytes at `tail`. Datagrams of one message have one traffic class; 0 is the socket's. */
+  append(length: number, trafficClass = 0): void {
     const last = this.count - 1
     const size = last < 0 ? 0 : this.sizes[last]!
     const total = last < 0 ? 0 : this.lengths[last]! + length
-    const isNext = !this.isClosed && length <= size && total <= LARGEST_SEGMENTED && total <= MOST_SEGMENTS * size
+    const isNext =
+      !this.isClosed &&
+      length <= size &&
+      total <= LARGEST_SEGMENTED &&
+      total <= MOST_SEGMENTS * size &&
+      trafficClass === this.classes[last]
     if (isNext) {
       this.lengths[last] = total
       this.isClosed = length < size
@@ -50,6 +56,7 @@ export class MessageQueue {
       this.offsets[this.count] = this.tail
       this.lengths[this.count] = length
       this.sizes[this.count] = length
+      this.classes[this.count] = trafficClass
       this.count++
       this.isClosed = length >= this.segmentLimit
     }
@@ -61,7 +68,7 @@ export class MessageQueue {
     for (let i = this.first; i < this.count; i++) {
       const length = this.lengths[i]!
       const size = this.sizes[i]!
-      this.batch.set(i, this.offsets[i]!, length, length > size ? size : 0)
+      this.batch.set(i, this.offsets[i]!, length, length > size ? size : 0, this.classes[i]!)
     }
     this.isClosed = true
     return this.batch.send(fd, this.first, this.count)

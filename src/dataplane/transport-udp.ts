@@ -43,6 +43,7 @@ export class UdpBuffers {
 
 export class UdpTransport implements Transport {
   readonly isOpen = true
+  trafficClass = 0
   private fd = -1
   private readonly counters: Counters
   private readonly offloads: Offloads
@@ -79,6 +80,7 @@ export class UdpTransport implements Transport {
     this.outgoing.clear()
     this.isBlocked = false
     this.isSplitting = false
+    this.trafficClass = 0
     const isWanted = this.offloads.isWanted("udp-segment")
     this.outgoing.segmentLimit = isWanted ? Number.POSITIVE_INFINITY : 0
     this.offloads.report("udp-segment", isWanted, "")
@@ -105,7 +107,7 @@ export class UdpTransport implements Transport {
   commit(length: number): void {
     const { outgoing, header } = this
     if (header.length > 0) outgoing.region.bytes.set(header, outgoing.tail)
-    outgoing.append(header.length + length)
+    outgoing.append(header.length + length, this.trafficClass)
   }
 
   flush(): string | undefined {

@@ -24,6 +24,8 @@ export interface Transport {
   /** The poll events that it waits for. */
   readonly interest: number
   /** `header`: for a proxy's relay, in front of each datagram. */
+  /** UDP: of the packets that are committed from now on (IPv4's type of service as well); 0 is the socket's. */
+  trafficClass?: number
   open(fd: number, header?: Uint8Array): void
   /** Space for one packet, also when not `isReady`; undefined when the memory is full: `flush` may help. */
   reserve(): Region | undefined

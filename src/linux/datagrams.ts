@@ -15,7 +15,7 @@ export class ReceiveBatch {
   private filled: number
 
   constructor(arena: Arena, count: number, slotSize: number) {
-    this.headers = new MessageHeaders(arena, count)
+    this.headers = new MessageHeaders(arena, count, 1)
     this.slots = Array.from({ length: count }, () => arena.allocate(slotSize + SLOT_SPREAD, 64))
     this.slots.forEach((slot, index) => {
       this.headers.point(index, slot.at(0, slotSize), slotSize)
@@ -51,14 +51,23 @@ export class SendBatch {
   constructor(arena: Arena, count: number, region: Region) {
     this.count = count
     this.region = region
-    this.headers = new MessageHeaders(arena, count)
+    this.headers = new MessageHeaders(arena, count, 3)
   }
 
-  /** Message `index` is `length` bytes at `offset`, as datagrams of `segmentSize` bytes, or as one when that is 0. */
-  set(index: number, offset: number, length: number, segmentSize: number): void {
+  /**
+   * Message `index` is `length` bytes at `offset`, as datagrams of `segmentSize` bytes, or as one when that is 0. They have
+   * this traffic class (the octet of IPv4's type of service as well); 0: the socket's.
+   */
+  set(index: number, offset: number, length: number, segmentSize: number, trafficClass = 0): void {
     this.headers.point(index, this.region.at(offset, length), length)
-    if (segmentSize === 0) this.headers.setControlLength(index, 0)
-    else this.headers.setControl(index, UDP_SEGMENT, segmentSize)
+    let controls = 0
+    if (segmentSize !== 0) this.headers.setControl(index, controls++, SOL_UDP, UDP_SEGMENT, 2, segmentSize)
+    // The kernel takes of these two the one that is for its socket's family.
+    if (trafficClass !== 0) {
+      this.headers.setControl(index, controls++, SOL_IP, IP_TOS, 4, trafficClass)
+      this.headers.setControl(index, controls++, SOL_IPV6, IPV6_TCLASS, 4, trafficClass)
+    }
+    this.headers.setControlLength(index, controls * CONTROL_SIZE)
   }
 
   /** Sends the messages `from` to `to` (exclusive); the number that went, or -1 with the reason for the first in `errno()`. */
@@ -81,22 +90,26 @@ export function sendBytes(fd: number, address: number, length: number): number {
   return libc.send(fd, address, length, MSG_DONTWAIT | MSG_NOSIGNAL)
 }
 
-/** An array of struct mmsghdr, each with one iovec and room for one control message of 16 or 32 bits. */
+/** An array of struct mmsghdr, each with one iovec and room for some control messages of up to 32 bits. */
 class MessageHeaders {
   readonly address: number
   private readonly headers: Region
   private readonly vectors: Region
   private readonly controls: Region
+  /** Bytes for the control messages of one message. */
+  private readonly controlSpace: number
 
-  constructor(arena: Arena, count: number) {
+  constructor(arena: Arena, count: number, controlsEach: number) {
+    this.controlSpace = controlsEach * CONTROL_SIZE
     this.headers = arena.allocate(count * MMSGHDR_SIZE, 64)
     this.vectors = arena.allocate(count * IOVEC_SIZE)
-    this.controls = arena.allocate(count * CONTROL_SIZE)
+    this.controls = arena.allocate(count * this.controlSpace)
     this.address = this.headers.address
     for (let i = 0; i < count; i++) {
       setPointer(this.headers.view, i * MMSGHDR_SIZE + MSGHDR_IOV, this.vectors.at(i * IOVEC_SIZE, IOVEC_SIZE))
       this.headers.view.setUint32(i * MMSGHDR_SIZE + MSGHDR_IOVLEN, 1, true)
-      setPointer(this.headers.view, i * MMSGHDR_SIZE + MSGHDR_CONTROL, this.controls.at(i * CONTROL_SIZE, CONTROL_SIZE))
+      const control = this.controls.at(i * this.controlSpace, this.controlSpace)
+      setPointer(this.headers.view, i * MMSGHDR_SIZE + MSGHDR_CONTROL, control)
     }
   }
 
@@ -117,21 +130,22 @@ class MessageHeaders {
     this.headers.view.setUint32(index * MMSGHDR_SIZE + MSGHDR_CONTROLLEN, length, true)
   }
 
-  setControl(index: number, type: number, value: number): void {
+  /** Control message `position` of message `index`, with a value of `size` bytes (2 or 4). */
+  setControl(index: number, position: number, level: number, type: number, size: number, value: number): void {
     const { view } = this.controls
-    const at = index * CONTROL_SIZE
-    view.setUint32(at, CMSGHDR_SIZE + 2, true)
-    view.setInt32(at + 8, SOL_UDP, true)
+    const at = index * this.controlSpace + position * CONTROL_SIZE
+    view.setUint32(at, CMSGHDR_SIZE + size, true)
+    view.setInt32(at + 8, level, true)
     view.setInt32(at + 12, type, true)
-    view.setUint16(at + CMSGHDR_SIZE, value, true)
-    this.setControlLength(index, CONTROL_SIZE)
+    // Little-endian: the bytes beyond `size` are padding.
+    view.setUint32(at + CMSGHDR_SIZE, value, true)
   }
 
   /** The value of the control message of `type`, 0 when there is none. */
   control(index: number, type: number): number {
     if (this.headers.view.getUint32(index * MMSGHDR_SIZE + MSGHDR_CONTROLLEN, true) < CMSGHDR_SIZE + 4) return 0
     const { view } = this.controls
-    const at = index * CONTROL_SIZE
+    const at = index * this.controlSpace
     const isOurs = view.getInt32(at + 8, true) === SOL_UDP && view.getInt32(at + 12, true) === type
     return isOurs ? view.getInt32(at + CMSGHDR_SIZE, true) : 0
   }
@@ -158,6 +172,10 @@ const CONTROL_SIZE = 24
 /** A stride that is no power of two, so that the slots do not compete for the same cache sets. */
 const SLOT_SPREAD = 192
 
+const SOL_IP = 0
+const IP_TOS = 1
+const SOL_IPV6 = 41
+const IPV6_TCLASS = 67
 const SOL_UDP = 17
 const UDP_SEGMENT = 103
 const UDP_GRO = 104

@@ -162,6 +162,7 @@ export class DataPlane extends Context.Service<
             const counters = createLinkCounterMemory()
             const { transport, relay } = endpoint
             const header = relay === undefined ? {} : { header: relay.header }
+            const { passTos } = endpoint.socket
             yield* Effect.uninterruptibleMask((restore) =>
               Effect.gen(function* () {
                 const fd = yield* restore(through(dial(endpoint)))
@@ -169,7 +170,8 @@ export class DataPlane extends Context.Service<
                 if (worker === undefined) {
                   closeFd(fd)
                   Queue.offerUnsafe(events, crashed(number, "it is being started again"))
-                } else send({ type: "attachTransport", generation: number, fd, transport, counters, ...header })
+                } else
+                  send({ type: "attachTransport", generation: number, fd, transport, counters, passTos, ...header })
                 yield* Effect.addFinalizer(() =>
                   Effect.sync(() => {
                     links.delete(number)

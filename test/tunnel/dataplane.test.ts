@@ -30,7 +30,7 @@ const openLink = Effect.fnUntraced(function* (port: number) {
     family: "ipv4",
     port,
     local: undefined,
-    socket: { sendBuffer: undefined, receiveBuffer: undefined, mark: undefined, bindDevice: undefined },
+    socket: { sendBuffer: undefined, receiveBuffer: undefined, mark: undefined, bindDevice: undefined, passTos: false },
   })
   expect((yield* Queue.take(link.events)).type).toBe("transportOpen")
   return link

@@ -281,7 +281,10 @@ export const connection = {
     "Keep the server's address over a reconnect.",
   ),
   multihome: ignored("only a server needs it", "Answer from the address that a packet came to."),
-  passtos: ignored("the type of service is not copied", "Copy the type of service of inner packets to outer ones."),
+  passtos: honoured({
+    takes: flag,
+    doc: "Datagrams have the DSCP of the packet that they carry, so that who forwards them may give it the same precedence. UDP only.",
+  }),
   "fast-io": ignored("obsolete: input and output are always batched", "Skip one system call per UDP packet."),
   shaper: ignoredLoudly("the bandwidth is not limited", "Limit the outgoing bandwidth.", {
     takes: takes([integer("bytes", 100, 100000000)]),
