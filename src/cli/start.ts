@@ -3,6 +3,8 @@ import { Effect, Layer, Option, SubscriptionRef } from "effect"
 import { Command, Flag } from "effect/cli"
 import { formatDiagnostic } from "../config/index.ts"
 import {
+  type LogFormat,
+  type LogLevelName,
   levelOfVerb,
   logLayer,
   prepare,
@@ -32,9 +34,16 @@ export const start = Command.make(
   "start",
   { ...settingFlags() },
   Effect.fnUntraced(function* (flags) {
-    const settings = yield* Effect.fromResult(readSettings(given(flags), process.env))
-    const loaded = yield* loadProfile(settings.config, "name the file with --config or CULVERT_CONFIG")
-    return yield* sidecar(settings, loaded).pipe(Effect.provide(logging(settings, loaded)))
+    const settings = yield* Effect.fromResult(readSettings(given(flags), process.env)).pipe(
+      Effect.tapError(tellEnd),
+      Effect.provide(logging(undefined, "error")),
+    )
+    const loaded = yield* loadProfile(settings.config, "name the file with --config or CULVERT_CONFIG").pipe(
+      Effect.tapError(tellEnd),
+      Effect.provide(logging(settings.logFormat, "error")),
+    )
+    const level = settings.logLevel ?? levelOfVerb(loaded.profile.verb)
+    return yield* sidecar(settings, loaded).pipe(Effect.provide(logging(settings.logFormat, level)))
   }),
 ).pipe(Command.withDescription("Connect and carry the pod's traffic until told to stop"))
 
@@ -80,9 +89,7 @@ const sidecar = (settings: Settings, loaded: Loaded) =>
     return yield* Effect.raceAllFirst([tunnel, ...servers])
   }).pipe(
     Effect.scoped,
-    Effect.tapError((error) =>
-      Effect.logError(error.message).pipe(Effect.annotateLogs({ event: "failed", reason: error._tag })),
-    ),
+    Effect.tapError(tellEnd),
     Effect.provide(
       Layer.mergeAll(
         Control.layer,
@@ -104,12 +111,14 @@ const tellNotes = Effect.fnUntraced(function* ({ notes }: Loaded) {
 
 const places = (settings: Settings) => ({ file: settings.authUserPass, directory: settings.credentials })
 
-const logging = (settings: Settings, { profile }: Loaded) =>
-  logLayer(
-    settings.logFormat ?? (process.stdout.isTTY ? "text" : "json"),
-    settings.logLevel ?? levelOfVerb(profile.verb),
-    { colour: process.stdout.isTTY === true && !process.env.NO_COLOR },
-  )
+/** The last word of a run that fails, wherever it fails. */
+const tellEnd = (error: { readonly _tag: string; readonly message: string }) =>
+  Effect.logError(error.message).pipe(Effect.annotateLogs({ event: "failed", reason: error._tag }))
+
+const logging = (format: LogFormat | undefined, level: LogLevelName) =>
+  logLayer(format ?? (process.stdout.isTTY ? "text" : "json"), level, {
+    colour: process.stdout.isTTY === true && !process.env.NO_COLOR,
+  })
 
 /** One optional flag a row of the settings table. */
 function settingFlags() {

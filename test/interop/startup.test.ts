@@ -22,7 +22,17 @@ testCulvert("every mistake of a file is told with line and column, status 78", a
 testCulvert("a file that is not there, status 78", async () => {
   const { code, stdout, stderr } = await culvert("start", "--config", "/nowhere/client.ovpn")
   expect(code).toBe(exitCode.invalidConfiguration)
-  expect(stdout + stderr).toContain("/nowhere/client.ovpn")
+  expect(stderr).toBe("")
+  expect(JSON.parse(stdout)).toMatchObject({ level: "error", event: "failed", reason: "InvalidConfiguration" })
+  expect(JSON.parse(stdout).message).toContain("/nowhere/client.ovpn:1:1: error: ")
+})
+
+testCulvert("wrong settings are one log line that names each of them, status 64", async () => {
+  const { code, stdout, stderr } = await culvert("start", "--http", "nowhere", "--dns-mode", "magic")
+  expect(code).toBe(exitCode.usage)
+  expect(stderr).toBe("")
+  expect(JSON.parse(stdout)).toMatchObject({ event: "failed", reason: "SettingsError" })
+  for (const flag of ["--http", "--dns-mode"]) expect(JSON.parse(stdout).message).toContain(flag)
 })
 
 testCulvert("a file that proves nothing about the server (no ca, no fingerprint), status 78", async () => {
