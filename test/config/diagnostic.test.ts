@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test"
-import { explainDiagnostic } from "../../src/config/index.ts"
-import { diagnosticsOf, minimal } from "./fixtures.ts"
+import { explainDiagnostic, formatDiagnostic } from "../../src/config/index.ts"
+import { diagnosticsOf, errorsOf, minimal } from "./fixtures.ts"
 
 /** What a terminal shows of the first error that a line causes, below its message. */
 const shown = (line: string): ReadonlyArray<string> =>
@@ -41,5 +41,75 @@ describe("on a terminal the caret stands below the word that is at fault", () =>
       "    5 | verb x",
       "      |      \u001b[1;31m^\u001b[0m",
     ])
+  })
+})
+
+describe("diagnostics", () => {
+  test("point at the word that is at fault", () => {
+    expect(
+      errorsOf(
+        minimal("  remote a.example 70000 udp # x\nproto  quic\nclient now\nremote\nredirect-gateway def1 nope"),
+      ),
+    ).toEqual([
+      '5:20: error: remote: expected a whole number from 1 to 65535, not "70000"',
+      '6:8: error: proto: expected one of udp, udp4, udp6, tcp, tcp4, tcp6, tcp-client, tcp4-client, tcp6-client, not "quic"',
+      '7:8: error: unexpected "now" after "client" (usage: client)',
+      '8:1: error: "remote" is incomplete (usage: remote host [port] [udp|udp4|udp6|tcp|tcp4|tcp6|tcp-client|tcp4-client|tcp6-client])',
+      '9:23: error: redirect-gateway: expected one of def1, local, autolocal, bypass-dhcp, bypass-dns, block-local, ipv6, !ipv4, not "nope"',
+    ])
+  })
+
+  test("two directives on one line are recognised", () => {
+    expect(errorsOf(minimal("float persist-key"))).toEqual([
+      '5:7: error: unexpected "persist-key" after "float" ("persist-key" begins a line of its own)',
+    ])
+    expect(errorsOf(minimal("verb 3nobind"))).toEqual([
+      '5:6: error: verb: expected a whole number from 0 to 15, not "3nobind"',
+    ])
+  })
+
+  test("carry the line, but never one that may hold a secret", () => {
+    const [shown] = diagnosticsOf(minimal("hand-window x # why"))
+    expect(shown).toMatchObject({ file: "client.ovpn", line: 5, column: 13, source: "hand-window x # why" })
+    const secrets = diagnosticsOf(
+      `${minimal("auth-user-pass alice hunter2\nauth-token hunter2")}<auth-user-pass>\nhunter2\n</auth-user-pass>\n<key>\nhunter2\n</key>\n${"ab12".repeat(8)}\n`,
+    )
+    expect(secrets.length).toBeGreaterThan(3)
+    expect(JSON.stringify(secrets)).not.toContain("hunter2")
+    expect(JSON.stringify(secrets)).not.toContain("ab12ab12")
+  })
+
+  test("do not show a line of a block, even when it looks like a directive", () => {
+    const [inBlock] = diagnosticsOf(minimal("<tls-crypt>\nverb hunter2\n</tls-crypt>"))
+    expect(inBlock).toMatchObject({ line: 6, source: undefined })
+  })
+
+  test("cannot act on a terminal", () => {
+    const [diagnostic] = diagnosticsOf(minimal("\u001b[31mred"))
+    expect(formatDiagnostic(diagnostic!)).not.toContain("\u001b")
+  })
+
+  test("know a comment sign without a blank, typographic quotes, and what is no configuration at all", () => {
+    expect(errorsOf(minimal("port 1194;\nproto “udp”"))).toEqual([
+      '5:6: error: port: expected a whole number from 1 to 65535, not "1194;" (a comment begins with a blank before its sign)',
+      expect.stringContaining("these are typographic quotation marks: use \" or '"),
+    ])
+    expect(errorsOf("<!DOCTYPE html>\n")[0]).toContain("(this is a web page: was the download complete?)")
+    expect(errorsOf("client\nremote a\0b\nfoo")).toEqual([
+      "2:9: error: a NUL character: this is not a text file (is this a configuration file?)",
+    ])
+  })
+
+  test("show the line of a misspelling, unless it may hold a secret", () => {
+    const sources = (line: string) => diagnosticsOf(minimal(line)).map(({ source }) => source)
+    expect(sources("remote-cert-tsl server")).toEqual(["remote-cert-tsl server"])
+    expect(sources("auth-user-pas alice hunter2")).toEqual([undefined])
+    expect(sources("hunter2 hunter3")).toEqual([undefined])
+  })
+
+  test("stop when there are far too many", () => {
+    const messages = errorsOf("x\n".repeat(10_000))
+    expect(messages).toHaveLength(201)
+    expect(messages.at(-1)).toContain("too many errors")
   })
 })
