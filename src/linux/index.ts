@@ -13,10 +13,19 @@ export {
 export * from "./errno.ts"
 export { openEventfd, signalEventfd, takeEventfd } from "./eventfd.ts"
 export { closeFd, readFd, writeFd } from "./file.ts"
-export { hasFilterChanged, openFilterWatch } from "./netlink.ts"
+export { hasFilterChanged, hasFilterTable, openFilterWatch } from "./netlink.ts"
 export { type Echo, ping } from "./ping.ts"
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, Poll } from "./poll.ts"
-export { globalAddresses, type Link, type LinkAddress, links, mainRoutes, type Route, routeTo } from "./rtnetlink.ts"
+export {
+  globalAddresses,
+  hasMarked,
+  type Link,
+  type LinkAddress,
+  links,
+  mainRoutes,
+  type Route,
+  routeTo,
+} from "./rtnetlink.ts"
 export {
   enableGro,
   localAddress,

@@ -1,6 +1,9 @@
-/** Hearing of changes of the packet filter in this network namespace: a netlink socket in the group of nftables. */
-import { Arena, scratch } from "./arena.ts"
-import { EAGAIN, EINTR, errno, SystemError } from "./errno.ts"
+/**
+ * Netlink: questions to the kernel and their answers, and hearing of changes of the packet filter, all about this network
+ * namespace. Integers are in the machine's order, addresses in network order.
+ */
+import { Arena, type Region, scratch } from "./arena.ts"
+import { EAGAIN, EINTR, ENOENT, errno, SystemError } from "./errno.ts"
 import { libc } from "./libc.ts"
 
 /** Needs CAP_NET_ADMIN. Close it with `closeFd`. */
@@ -35,6 +38,124 @@ export function hasFilterChanged(fd: number, name: string): boolean {
   }
 }
 
+/** Whether nftables has this table of the family inet. Needs CAP_NET_ADMIN; a kernel without nftables is a SystemError. */
+export function hasFilterTable(name: string): boolean {
+  const request = {
+    type: NFT_MSG_GETTABLE,
+    header: [NFPROTO_INET],
+    headerSize: NFGENMSG_SIZE,
+    attributes: [[NFTA_TABLE_NAME, new TextEncoder().encode(`${name}\0`)] as const],
+  }
+  try {
+    return ask(NETLINK_NETFILTER, request, NFT_MSG_NEWTABLE, () => true).length > 0
+  } catch (error) {
+    if (error instanceof SystemError && error.errno === ENOENT) return false
+    throw error
+  }
+}
+
+export interface Request {
+  readonly type: number
+  /** The bytes that are not 0 at the beginning of the family's header. */
+  readonly header: ReadonlyArray<number>
+  readonly headerSize: number
+  /** Without any all objects are asked for. */
+  readonly attributes?: ReadonlyArray<readonly [type: number, value: Uint8Array]>
+}
+
+/** One answer: what follows its header, which is the `view`'s beginning as well. */
+export interface Message {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+}
+
+/** What `take` makes of every answer of that type, without the undefined ones. A refusal is a SystemError. */
+export function ask<A>(
+  protocol: number,
+  request: Request,
+  type: number,
+  take: (message: Message) => A | undefined,
+): ReadonlyArray<A> {
+  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
+  if (fd < 0) throw new SystemError("socket netlink", errno())
+  try {
+    if (libc.send(fd, buffer.address, compose(request), 0) < 0) throw new SystemError("send netlink", errno())
+    const answers: Array<A> = []
+    const keep = (message: Message) => {
+      const answer = take(message)
+      if (answer !== undefined) answers.push(answer)
+    }
+    for (let isMore = true; isMore; ) isMore = takeAnswers(receive(fd), type, keep) && request.attributes === undefined
+    return answers
+  } finally {
+    libc.close(fd)
+  }
+}
+
+/** Writes the request to the buffer; its length. */
+function compose({ type, header, headerSize, attributes }: Request): number {
+  let at = NLMSGHDR_SIZE + headerSize
+  buffer.bytes.fill(0, 0, at)
+  buffer.bytes.set(header, NLMSGHDR_SIZE)
+  for (const [type, value] of attributes ?? []) {
+    buffer.view.setUint16(at, 4 + value.length, true)
+    buffer.view.setUint16(at + 2, type, true)
+    buffer.bytes.set(value, at + 4)
+    at += align(4 + value.length)
+  }
+  buffer.view.setUint32(0, at, true)
+  buffer.view.setUint16(4, type, true)
+  buffer.view.setUint16(6, attributes === undefined ? NLM_F_REQUEST | NLM_F_DUMP : NLM_F_REQUEST, true)
+  return at
+}
+
+/** Bytes in the buffer, or 0. The kernel has its answer ready when a request was sent, so nothing has to be waited for. */
+function receive(fd: number): number {
+  for (;;) {
+    const length = libc.recv(fd, buffer.address, buffer.length, MSG_DONTWAIT)
+    if (length >= 0 || errno() !== EINTR) return Math.max(0, length)
+  }
+}
+
+/** Takes the messages in the buffer; false when they are at their end. */
+function takeAnswers(length: number, wanted: number, take: (message: Message) => void): boolean {
+  for (let at = 0; at + NLMSGHDR_SIZE <= length; ) {
+    const size = buffer.view.getUint32(at, true)
+    const type = buffer.view.getUint16(at + 4, true)
+    if (type === NLMSG_ERROR) throw new SystemError("netlink", -buffer.view.getInt32(at + NLMSGHDR_SIZE, true))
+    if (type === NLMSG_DONE || size < NLMSGHDR_SIZE || at + size > length) return false
+    if (type === wanted) take(part(buffer, at + NLMSGHDR_SIZE, size - NLMSGHDR_SIZE))
+    at += align(size)
+  }
+  return length > 0
+}
+
+function part(region: Region, at: number, length: number): Message {
+  const bytes = region.bytes.slice(at, at + length)
+  return { bytes, view: new DataView(bytes.buffer) }
+}
+
+export function attributesOf(message: Message, headerSize: number): ReadonlyMap<number, Uint8Array> {
+  return attributesIn(message.bytes, headerSize)
+}
+
+export function attributesIn(bytes: Uint8Array, begin: number): ReadonlyMap<number, Uint8Array> {
+  const found = new Map<number, Uint8Array>()
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  for (let at = begin; at + 4 <= bytes.length; ) {
+    const size = view.getUint16(at, true)
+    if (size < 4 || at + size > bytes.length) break
+    found.set(view.getUint16(at + 2, true) & NLA_TYPE_MASK, bytes.subarray(at + 4, at + size))
+    at += align(size)
+  }
+  return found
+}
+
+/** A u32, in the machine's order. */
+export function integer(bytes: Uint8Array | undefined): number | undefined {
+  return bytes?.length === 4 ? new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true) : undefined
+}
+
 const textOf = (length: number) => latin1.decode(message.bytes.subarray(0, length))
 
 const latin1 = new TextDecoder("latin1")
@@ -46,6 +167,18 @@ const SOCKADDR_NL_SIZE = 12
 const address = scratch.allocate(SOCKADDR_NL_SIZE)
 const message = new Arena(MESSAGE_SIZE).allocate(MESSAGE_SIZE)
 
+const align = (size: number) => (size + 3) & ~3
+
+/** The kernel fills at most 32 KiB at once. */
+const BUFFER_SIZE = 64 * 1024
+const buffer = new Arena(BUFFER_SIZE).allocate(BUFFER_SIZE)
+
+/** nlmsghdr: u32 length, u16 type, u16 flags, u32 sequence, u32 port. */
+const NLMSGHDR_SIZE = 16
+/** nfgenmsg: u8 family, u8 version, u16 resource. */
+const NFGENMSG_SIZE = 4
+
+export const NETLINK_ROUTE = 0
 const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOCK_NONBLOCK = 0o4000
@@ -53,3 +186,12 @@ const SOCK_CLOEXEC = 0o2000000
 const NETLINK_NETFILTER = 12
 const NFNLGRP_NFTABLES = 7
 const MSG_DONTWAIT = 0x40
+const NLM_F_REQUEST = 0x1
+const NLM_F_DUMP = 0x300
+const NLMSG_ERROR = 2
+const NLMSG_DONE = 3
+const NLA_TYPE_MASK = 0x3fff
+const NFPROTO_INET = 1
+const NFT_MSG_NEWTABLE = 0xa00
+const NFT_MSG_GETTABLE = 0xa01
+const NFTA_TABLE_NAME = 1

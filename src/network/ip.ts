@@ -1,6 +1,15 @@
 /** The kernel's network configuration: changed through iproute2 (`ip -batch`), read by asking the kernel itself. */
 import { Context, Data, Effect, Layer } from "effect"
-import { globalAddresses, type Link, type LinkAddress, links, mainRoutes, type Route, routeTo } from "../linux/index.ts"
+import {
+  globalAddresses,
+  hasMarked,
+  type Link,
+  type LinkAddress,
+  links,
+  mainRoutes,
+  type Route,
+  routeTo,
+} from "../linux/index.ts"
 import type { HostFacts } from "./beside.ts"
 import { type Change, type NextHop, ours } from "./change.ts"
 import { runner } from "./process.ts"
@@ -21,6 +30,8 @@ export class Ip extends Context.Service<
     ) => Effect.Effect<void, IpError & { readonly done?: number }>
     /** Runs all lines whatever happens to each: for undoing. */
     readonly batchForced: (lines: ReadonlyArray<string>, family: Change["family"]) => Effect.Effect<void>
+    /** Whether a predecessor left routes or rules of ours. */
+    readonly hasLeftovers: Effect.Effect<boolean>
     /** What the host is apart from us, leaving out `except`. */
     readonly facts: (except: string) => Effect.Effect<HostFacts>
     /** The next hop towards an address, or undefined when there is none or it leads through `except`. */
@@ -52,6 +63,8 @@ export class Ip extends Context.Service<
         lines.length === 0
           ? Effect.void
           : run([option[family], "-force", "-batch", "-"], `${lines.join("\n")}\n`).pipe(Effect.ignore),
+      // When the kernel cannot be asked the commands are tried.
+      hasLeftovers: Effect.try(() => hasMarked(ours.protocol, ours.preference)).pipe(Effect.orElseSucceed(() => true)),
       facts: (except) =>
         Effect.sync(() =>
           hostFacts(

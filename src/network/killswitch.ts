@@ -2,7 +2,7 @@
  * The kill switch as a service: one `Firewall` value, and every change of it is the whole table anew. The table is there
  * before the first name is resolved and stays when the program ends, however it ends.
  */
-import { Context, Effect, Ref, type Scope, Semaphore } from "effect"
+import { Context, Effect, Fiber, Ref, type Scope, Semaphore } from "effect"
 import { earlierSet, type Firewall, ruleset, type ServerEndpoint } from "./firewall.ts"
 import { type FirewallError, Nft, type NftObject } from "./nft.ts"
 
@@ -37,14 +37,19 @@ export class KillSwitch extends Context.Service<
     })
     const turns = yield* Semaphore.make(1)
     let applied = ""
-    /** The table as the kernel shows it, which is not how it was written. */
-    let shown = ""
+    const scope = yield* Effect.scope
+    /** The table as the kernel shows it, which is not how it was written. Whoever set it need not wait until it was read. */
+    let shown: Fiber.Fiber<string | undefined> | undefined
     const set = (firewall: Firewall) =>
       Effect.gen(function* () {
         const text = ruleset(firewall)
         yield* nft.apply(text)
         applied = text
-        shown = yield* nft.text
+        shown = yield* Effect.forkIn(
+          Effect.orElseSucceed(nft.text, () => undefined),
+          scope,
+          { startImmediately: true },
+        )
       })
     const inTurn = <A, E>(effect: Effect.Effect<A, E>) => turns.withPermit(effect).pipe(Effect.uninterruptible)
     const change = (alter: (firewall: Firewall) => Firewall) =>
@@ -101,7 +106,7 @@ export class KillSwitch extends Context.Service<
         ),
       restore: inTurn(
         Effect.gen(function* () {
-          if ((yield* nft.text) === shown) return false
+          if (shown !== undefined && (yield* nft.text) === (yield* Fiber.join(shown))) return false
           yield* set(yield* Ref.get(state))
           return true
         }),

@@ -45,10 +45,9 @@ export class Network extends Context.Service<
             yield* ip.batchForced(lines.filter((line) => line !== undefined).reverse(), family)
           }
         })
-        yield* Effect.forEach(["ipv4", "ipv6"] as const, (family) => ip.batchForced(leftovers, family), {
-          concurrency: "unbounded",
-          discard: true,
-        })
+        if (yield* ip.hasLeftovers) {
+          for (const family of ["ipv4", "ipv6"] as const) yield* ip.batchForced(leftovers, family)
+        }
 
         yield* Effect.addFinalizer(() => Effect.suspend(() => undo(current)))
 

@@ -1,5 +1,6 @@
 /** The kernel's packet filter through nftables: `nft -f -` to change it, `nft -j` to read it. */
-import { Context, Data, Effect, Layer, Result, Runtime } from "effect"
+import { Context, Data, Effect, Layer, Runtime } from "effect"
+import { hasFilterTable } from "../linux/index.ts"
 import { tableName } from "./firewall.ts"
 import { runner } from "./process.ts"
 
@@ -51,17 +52,16 @@ export class Nft extends Context.Service<
         ),
       )
     const apply = (ruleset: string) => Effect.asVoid(nft(["-f", "-"], ruleset))
-    // Distinguishes "no such table" from "no nftables at all".
-    const missing = nft(["-j", "list", "tables"])
+    const table = (flag: string) => {
+      const list = nft([flag, "list", "table", "inet", tableName])
+      return Effect.suspend(() => (isMissing() ? Effect.undefined : list)).pipe(
+        Effect.catch((error) => (isMissing() ? Effect.undefined : Effect.fail(error))),
+      )
+    }
     return Nft.of({
       apply,
-      read: Effect.gen(function* () {
-        const text = yield* Effect.result(nft(["-j", "list", "table", "inet", tableName]))
-        if (Result.isSuccess(text)) return parseObjects(text.success)
-        yield* missing
-        return undefined
-      }),
-      text: nft(["-s", "list", "table", "inet", tableName]).pipe(Effect.catch(() => Effect.as(missing, ""))),
+      read: Effect.map(table("-j"), (text) => (text === undefined ? undefined : parseObjects(text))),
+      text: Effect.map(table("-s"), (text) => text ?? ""),
       others: Effect.map(nft(["-j", "list", "chains"]), (text) => [
         ...new Set(
           parseObjects(text).flatMap((object) =>
@@ -78,6 +78,15 @@ export class Nft extends Context.Service<
       clear: apply(`table inet ${tableName}\ndelete table inet ${tableName}\n`),
     })
   })
+}
+
+/** Asked of the kernel, where `nft` takes a run of its own. What else the kernel may say is left to `nft` to explain. */
+const isMissing = (): boolean => {
+  try {
+    return !hasFilterTable(tableName)
+  } catch {
+    return false
+  }
 }
 
 const parseObjects = (text: string): ReadonlyArray<NftObject> => {

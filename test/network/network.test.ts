@@ -13,7 +13,7 @@ const change = (name: string, family: Change["family"] = "ipv4"): Change => ({
 const plan = (...changes: ReadonlyArray<Change>) => changes
 
 /** An `ip` that notes its lines and refuses those that contain a word. */
-const host = (refused?: string) => {
+const host = (refused?: string, hasLeftovers = false) => {
   const lines: Array<string> = []
   const cleaned: Array<string> = []
   const ip = Layer.succeed(
@@ -32,6 +32,7 @@ const host = (refused?: string) => {
           if (batch === leftovers) cleaned.push(family)
           else lines.push(...batch)
         }),
+      hasLeftovers: Effect.succeed(hasLeftovers),
       facts: () =>
         Effect.succeed({
           gateway: { ipv4: { device: "eth0", gateway: "10.0.0.1" }, ipv6: undefined },
@@ -58,10 +59,13 @@ it.effect("applies a plan in order and takes it back in reverse when the scope e
 
 it.effect("what a predecessor that was killed left behind is removed first, in both families", () =>
   Effect.gen(function* () {
-    const { lines, cleaned, layer } = host()
-    yield* Layer.build(layer)
-    expect(cleaned).toEqual(["ipv4", "ipv6"])
-    expect(lines).toEqual([])
+    const killed = host(undefined, true)
+    yield* Layer.build(killed.layer)
+    expect(killed.cleaned).toEqual(["ipv4", "ipv6"])
+    expect(killed.lines).toEqual([])
+    const none = host()
+    yield* Layer.build(none.layer)
+    expect(none.cleaned).toEqual([])
   }),
 )
 
