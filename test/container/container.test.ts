@@ -17,6 +17,8 @@ import { allowed, becomes, names, preparePod, probe, resolvers, startContainer }
 const missing = await missingTools()
 const skipped = missing === undefined ? "" : ` (${missing})`
 
+const nobody = 65534
+
 /** A figure of README.md. */
 const stated = (pattern: RegExp): number =>
   Number(pattern.exec(readFileSync(join(import.meta.dir, "../../README.md"), "utf8"))?.[1])
@@ -42,7 +44,7 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
 
     const culvert = async (
       configuration: string,
-      more: Partial<Pick<ContainerOptions, "tun" | "capabilities">> = {},
+      more: Partial<Pick<ContainerOptions, "tun" | "capabilities" | "user">> = {},
     ): Promise<Container> =>
       Container.start(bench.lab, "culvert", {
         root: built().root,
@@ -92,16 +94,17 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
       await bench.carriesTraffic()
     })
 
-    test("with a device that exists already, and without any capability", async () => {
+    test("with a device that exists already: another user than root, without any capability", async () => {
       const { client: pod } = bench.lab
       // The table of the container before stays in the pod, and this one may not change it.
       await pod.succeed("nft flush ruleset".split(" "))
-      await pod.succeed("ip tuntap add mode tun user root name tun9".split(" "))
+      await pod.succeed(`ip tuntap add mode tun user ${nobody} name tun9`.split(" "))
       try {
         await using _server = await bench.serve()
         const configuration = clientConfiguration(bench.lab, {}, { device: "tun9" })
-        await using container = await culvert(configuration, { capabilities: [] })
+        await using container = await culvert(configuration, { capabilities: [], user: nobody })
         await Client.watch(bench.lab, container.child).event("connected")
+        expect(readFileSync(`/proc/${await container.pid()}/status`, "utf8")).toMatch(/^Uid:\s+65534\b/m)
         for (const line of ["link set tun9 up", "address add 10.66.0.2/24 dev tun9"]) {
           await pod.succeed(["ip", ...line.split(" ")])
         }

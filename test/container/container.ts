@@ -11,6 +11,8 @@ export interface ContainerOptions {
   /** Its own: the container is in a user namespace, and the lab's link to the server moves into it. */
   readonly network: Namespace | "own"
   readonly capabilities: ReadonlyArray<string>
+  /** Root unless said. */
+  readonly user?: number
   /** How the container gets /dev/net/tun: as a device plugin gives it, or mounted from this path as by a hostPath volume. */
   readonly tun: "device" | "none" | { readonly mount: string }
   /** File on the machine, by its place in the container. */
@@ -62,7 +64,7 @@ const configuration = (lab: Lab, options: ContainerOptions) => ({
   hostname: "pod",
   process: {
     terminal: false,
-    user: { uid: 0, gid: 0 },
+    user: { uid: options.user ?? 0, gid: options.user ?? 0 },
     args: options.command,
     env: Object.entries({ PATH: "/usr/sbin:/usr/bin", ...options.environment }).map(
       ([name, value]) => `${name}=${value}`,
