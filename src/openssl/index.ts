@@ -5,7 +5,7 @@ export { dottedOid, type PeerCertificate, type PeerCheck } from "./certificate.t
 export { TlsContext, type TlsOptions, type TlsVersion } from "./context.ts"
 export { crypto, type Digest, random } from "./crypto.ts"
 export { describeCertificates, describeRevocations } from "./keymaterial.ts"
-export { OpenSslError } from "./library.ts"
+export { OpenSslError, opensslVersion } from "./library.ts"
 export { checkKeyPair } from "./pem.ts"
 export { readPkcs12 } from "./pkcs12.ts"
 export { TlsConnection, type TlsState } from "./tls.ts"

@@ -15,6 +15,7 @@ export const libcrypto = open("libcrypto.so.3", {
   ERR_error_string_n: ["void", "u32", "ptr", "u64"],
   ERR_lib_error_string: ["cstring", "u32"],
   ERR_reason_error_string: ["cstring", "u32"],
+  OpenSSL_version: ["cstring", "i32"],
   // memory, memory BIOs, stacks
   CRYPTO_free: ["void", "ptr", "ptr", "i32"],
   CRYPTO_memcmp: ["i32", "ptr", "ptr", "u64"],
@@ -160,6 +161,9 @@ export const libssl = open("libssl.so.3", {
 export class OpenSslError extends Error {
   override readonly name = "OpenSslError"
 }
+
+/** "OpenSSL 3.5.1 1 Jul 2025": the library that is loaded. */
+export const opensslVersion = (): string => String(libcrypto.OpenSSL_version(0))
 
 /** One entry of OpenSSL's error queue. */
 export interface QueuedError {

@@ -78,8 +78,8 @@ export const negotiateP2p = (
     compression: compression.success,
     peerId: says(ivProto.dataV2) ? peerId : undefined,
     derivation,
-    exitOnControl: false,
-    dynamicWrap: false,
+    exitOnControl: says(ivProto.exitNotify),
+    dynamicWrap: derivation === "tls-ekm" && says(ivProto.dynamicTlsCrypt),
   }))
 }
 

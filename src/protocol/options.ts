@@ -139,12 +139,14 @@ export const optionsField = (options: string, name: string): string | undefined 
   return undefined
 }
 
-/** Who we are, for IV_VER, IV_PLAT and, with `push-peer-info`, IV_PLAT_VER and IV_SSL. */
+/** Who we are: IV_VER, IV_PLAT and, with `push-peer-info`, IV_HWADDR, IV_SSL and IV_PLAT_VER. */
 export interface Versions {
   readonly version: string
   readonly platform: string
-  readonly platformVersion?: string
+  /** Of the device that the server is reached by. */
+  readonly hardwareAddress?: string | undefined
   readonly ssl?: string
+  readonly platformVersion?: string
 }
 
 export interface PeerInfoFacts {
@@ -157,42 +159,53 @@ export interface PeerInfoFacts {
   readonly compression: Compression | undefined
   /** A code is at hand for a question in mid-login (CR_TEXT). */
   readonly answersQuestions: boolean
-  /** From `setenv`: UV_* goes only with `push`, IV_* always. */
+  /** From `setenv`: UV_* goes only with `push`, IV_* with `pull` as well. */
   readonly variables: ReadonlyArray<readonly [string, string]>
 }
 
-/** Lines `KEY=VALUE`. Only what works is announced: the server acts on it. */
+/**
+ * Lines `KEY=VALUE`, in OpenVPN 2.6's order. Only what works is announced: the server acts on it. Without `pull` it is what the two
+ * sides need to settle between them, unless `push-peer-info` says more.
+ */
 export const peerInfo = (facts: PeerInfoFacts): string => {
+  const { dataCiphers, pull, push } = facts
+  const negotiated: ReadonlyArray<Line> = [
+    ["IV_CIPHERS", dataCiphers.join(":")],
+    ["IV_PROTO", String(pull ? pullBits : p2pBits)],
+  ]
+  const own = (pull || push ? described(facts, negotiated) : negotiated).filter(([, value]) => value !== undefined)
+  const variables = facts.variables.filter(
+    ([name]) =>
+      ((pull && name.startsWith("IV_")) || (push && /^[IU]V_/.test(name))) && !own.some(([taken]) => taken === name),
+  )
+  return [...own, ...variables].map(([name, value]) => `${name}=${singleLine(value!)}\n`).join("")
+}
+
+type Line = readonly [name: string, value: string | undefined]
+
+const described = (facts: PeerInfoFacts, negotiated: ReadonlyArray<Line>): ReadonlyArray<Line> => {
   const { versions, dataCiphers, push } = facts
-  const own: Array<readonly [string, string | undefined]> = [
+  return [
     ["IV_VER", versions.version],
     ["IV_PLAT", versions.platform],
     ["IV_TCPNL", "1"],
     ["IV_MTU", String(Math.max(maxTunMtu, facts.tunMtu))],
     ["IV_NCP", dataCiphers.includes("AES-128-GCM") && dataCiphers.includes("AES-256-GCM") ? "2" : undefined],
-    ["IV_CIPHERS", dataCiphers.join(":")],
-    ["IV_PROTO", String(protocolBits(facts.pull))],
-    ...(facts.compression?.allow === "asym" ? decompressors : []),
-    ["IV_LZO_STUB", "1"],
+    ...negotiated,
+    ...(facts.compression?.allow === "asym" ? decompressors : [["IV_LZO_STUB", "1"] as const]),
     ["IV_COMP_STUB", "1"],
     ["IV_COMP_STUBv2", "1"],
-    ["IV_PLAT_VER", push ? versions.platformVersion : undefined],
+    ["IV_HWADDR", push ? versions.hardwareAddress : undefined],
     ["IV_SSL", push ? versions.ssl : undefined],
-    ...(facts.answersQuestions ? [["IV_SSO", "crtext"] as const] : []),
+    ["IV_PLAT_VER", push ? versions.platformVersion : undefined],
+    ["IV_SSO", facts.answersQuestions ? "crtext" : undefined],
   ]
-  const variables = facts.variables.filter(
-    ([name]) => (name.startsWith("IV_") || (push && name.startsWith("UV_"))) && !own.some(([taken]) => taken === name),
-  )
-  return [...own, ...variables]
-    .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `${name}=${singleLine(value!)}\n`)
-    .join("")
 }
 
 /** OpenVPN's `tun-mtu-max`: the largest tun MTU that a server may push. */
 export const maxTunMtu = 1600
 
-const decompressors: ReadonlyArray<readonly [string, string]> = [
+const decompressors: ReadonlyArray<Line> = [
   ["IV_LZ4", "1"],
   ["IV_LZ4v2", "1"],
   ["IV_LZO", "1"],
@@ -208,10 +221,6 @@ export const peerInfoValue = (peerInfo: string, name: string): string | undefine
     .find((line) => line.startsWith(`${name}=`))
     ?.slice(name.length + 1)
 
-/** Without `pull` the two sides settle by these bits, and by IV_CIPHERS, what a server would push otherwise. */
-const protocolBits = (pull: boolean): number =>
-  pull ? pullBits : ivProto.dataV2 | ivProto.tlsKeyExport | ivProto.negotiateP2p
-
 /** Bits of IV_PROTO. */
 export const ivProto = {
   dataV2: 2,
@@ -223,8 +232,14 @@ export const ivProto = {
   authFailTemporary: 256,
   dynamicTlsCrypt: 512,
   dataEpoch: 1024,
+  /** `dns` as OpenVPN 2.7 has it. */
+  dnsOption: 2048,
   pushUpdate: 4096,
 } as const
+
+/** Without `pull` the two sides settle by these, and by IV_CIPHERS, what a server would push otherwise. */
+const p2pBits =
+  ivProto.dataV2 | ivProto.tlsKeyExport | ivProto.negotiateP2p | ivProto.exitNotify | ivProto.dynamicTlsCrypt
 
 const pullBits =
   ivProto.dataV2 |
@@ -235,4 +250,5 @@ const pullBits =
   ivProto.authFailTemporary |
   ivProto.dynamicTlsCrypt |
   ivProto.dataEpoch |
+  ivProto.dnsOption |
   ivProto.pushUpdate

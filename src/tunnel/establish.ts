@@ -57,7 +57,7 @@ export const open = Effect.fnUntraced(function* (
 
   // One limit for everything until the server's first answer.
   const connectTimeout = Math.max(1, Math.ceil(remote.connectTimeout - (plane.now() - began) / 1000))
-  const session = yield* openSession(profile, { ...remote, connectTimeout }, endpoint)
+  const session = yield* openSession(profile, { ...remote, connectTimeout }, endpoint, hop?.device)
   const started = plane.now()
   const driver = yield* drive(session, link, profile, plane.now, () => onIntroducing(plane.now() - started))
   yield* sayGoodbye(driver, link)

@@ -1,8 +1,9 @@
 /** Wires a `Session` for one attempt: the TLS context with its trust, the credentials, the options of the file. */
-import { readdirSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
+import { release } from "node:os"
 import { Clock, Effect, Redacted } from "effect"
 import type { Profile, Remote, ServerTrust, TlsProfile } from "../config/index.ts"
-import { crypto, dottedOid, OpenSslError, random, readPkcs12, TlsContext } from "../openssl/index.ts"
+import { crypto, dottedOid, OpenSslError, opensslVersion, random, readPkcs12, TlsContext } from "../openssl/index.ts"
 import {
   type PeerCertificate,
   type PeerRefusal,
@@ -16,12 +17,17 @@ import { Credentials } from "./credentials.ts"
 import { AttemptFailed } from "./errors.ts"
 import type { Address } from "./resolve.ts"
 
-/** The TLS context lives as long as the scope. */
-export const openSession = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
+/** The TLS context lives as long as the scope. `device`: of the way to the server. */
+export const openSession = Effect.fnUntraced(function* (
+  profile: Profile,
+  remote: Remote,
+  address: Address,
+  device: string | undefined,
+) {
   const unixTime = yield* Clock.currentTimeMillis
   const session: SessionContract =
     profile.mode === "tls"
-      ? yield* openTlsSession(profile, remote, address, Math.floor(unixTime / 1000))
+      ? yield* openTlsSession(profile, remote, address, Math.floor(unixTime / 1000), device)
       : new StaticKeySession({ profile, remote, outerFamily: address.family, unixTime: laterThanBefore(unixTime) })
   return session
 })
@@ -38,6 +44,7 @@ const openTlsSession = Effect.fnUntraced(function* (
   remote: Remote,
   address: Address,
   unixTime: number,
+  device: string | undefined,
 ) {
   const credentials = yield* Credentials
   const login = credentials.login(profile)
@@ -74,9 +81,24 @@ const openTlsSession = Effect.fnUntraced(function* (
     timers: profile.timers,
     connectTimeoutSeconds: remote.connectTimeout,
     explicitExitNotify: remote.explicitExitNotify,
-    versions: { version: `Culvert ${version}`, platform: "linux" },
+    versions: {
+      version: `Culvert ${version}`,
+      platform: "linux",
+      hardwareAddress: device && hardwareAddressOf(device),
+      ssl: opensslVersion(),
+      platformVersion: release(),
+    },
   })
 })
+
+/** Undefined where nobody knows: it is no reason to stay away. */
+const hardwareAddressOf = (device: string): string | undefined => {
+  try {
+    return readFileSync(`/sys/class/net/${device}/address`, "utf8").trim()
+  } catch {
+    return undefined
+  }
+}
 
 const tlsContext = (profile: TlsProfile, passphrase: Redacted.Redacted<string> | undefined) =>
   Effect.try({

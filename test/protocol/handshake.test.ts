@@ -120,7 +120,7 @@ test("the client introduces itself with options, credentials and what it can do"
     "IV_MTU=1600",
     "IV_NCP=2",
     "IV_CIPHERS=AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305",
-    "IV_PROTO=6046",
+    "IV_PROTO=8094",
     "IV_LZO_STUB=1",
     "IV_COMP_STUB=1",
     "IV_COMP_STUBv2=1",
@@ -156,7 +156,7 @@ test("without pull the two sides settle cipher, peer id and exporter by what the
   }
   const pair = new Pair({ client: { pull: false }, server }).connect()
   expect(pair.agree(0)).toBe(true)
-  expect(pair.server.introductions[0]!.peerInfo).toContain("IV_PROTO=42\n")
+  expect(pair.server.introductions[0]!.peerInfo).toContain("IV_PROTO=682\n")
   pair.client.session.renegotiate(pair.now)
   pair.network.pass(10_000)
   expect(pair.client.keys.get(1)!.peerId).toBe(pair.client.keys.get(0)!.peerId)
@@ -182,4 +182,18 @@ test("what tells the server who we are is announced once, before it is sent", ()
   pair.client.session.renegotiate(pair.now)
   pair.network.pass(10_000)
   expect(pair.client.of("introducing")).toHaveLength(1)
+})
+
+test("without pull control packets after the first key are wrapped anew, and the exit is announced, where both know how", () => {
+  const server = {
+    peerInfo: "IV_PROTO=682\nIV_CIPHERS=AES-256-GCM\n",
+    ...({ derivation: "tls-ekm", peerId: "exported", unasked: false, dynamicWrap: true } as const),
+  }
+  const pair = new Pair({ client: { pull: false, explicitExitNotify: 1 }, server }).connect()
+  pair.client.session.renegotiate(pair.now)
+  pair.network.pass(10_000)
+  expect(pair.agree(1)).toBe(true)
+  pair.client.session.close(pair.now)
+  pair.network.pass(1000)
+  expect(pair.server.messages).toEqual(["EXIT"])
 })

@@ -136,7 +136,13 @@ describe("the options string", () => {
 
 describe("the peer info", () => {
   const facts = {
-    versions: { version: "1", platform: "linux", platformVersion: "6.1", ssl: "OpenSSL 3" },
+    versions: {
+      version: "1",
+      platform: "linux",
+      platformVersion: "6.1",
+      ssl: "OpenSSL 3",
+      hardwareAddress: "02:00:00:00:00:01",
+    },
     dataCiphers: ["AES-256-GCM"],
     pull: true,
     tunMtu: 1500,
@@ -152,21 +158,28 @@ describe("the peer info", () => {
 
   test("tells UV_ variables and details only with push-peer-info, and lets none forge a line", () => {
     expect(peerInfo({ ...facts, push: false })).toBe(
-      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=6046\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\nIV_SSO=webauth\n",
+      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=8094\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\nIV_SSO=webauth\n",
     )
     expect(peerInfo({ ...facts, push: true })).toBe(
-      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=6046\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\n" +
-        "IV_PLAT_VER=6.1\nIV_SSL=OpenSSL 3\nUV_ROOM=a_IV_PROTO=2\nIV_SSO=webauth\n",
+      "IV_VER=1\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1600\nIV_CIPHERS=AES-256-GCM\nIV_PROTO=8094\nIV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\n" +
+        "IV_HWADDR=02:00:00:00:00:01\nIV_SSL=OpenSSL 3\nIV_PLAT_VER=6.1\nUV_ROOM=a_IV_PROTO=2\nIV_SSO=webauth\n",
     )
   })
 
   test("announces decompression where the file allows it", () => {
     const compression = { framing: "lz4-v2", allow: "asym" } as const
-    expect(peerInfo({ ...facts, push: false, compression })).toContain("IV_LZ4=1\nIV_LZ4v2=1\nIV_LZO=1\n")
+    expect(peerInfo({ ...facts, push: false, compression })).toContain(
+      "IV_LZ4=1\nIV_LZ4v2=1\nIV_LZO=1\nIV_COMP_STUB=1\n",
+    )
   })
 
-  test("asks for no push without pull", () => {
-    expect(peerInfo({ ...facts, push: false, pull: false })).toContain("IV_PROTO=42\n")
+  test("without pull is what has to be settled, and all of it with push-peer-info", () => {
+    expect(peerInfo({ ...facts, push: false, pull: false })).toBe("IV_CIPHERS=AES-256-GCM\nIV_PROTO=682\n")
+    expect(peerInfo({ ...facts, push: true, pull: false })).toContain("IV_PLAT_VER=6.1\nUV_ROOM=a_IV_PROTO=2\n")
+  })
+
+  test("says crtext where a code is at hand", () => {
+    expect(peerInfo({ ...facts, push: false, answersQuestions: true })).toContain("IV_SSO=crtext\n")
   })
 })
 

@@ -16,7 +16,7 @@ import {
   newKeySource,
   parseKeyMethod2,
 } from "../../src/protocol/keymethod2.ts"
-import { exporterLabel, keyBlockLength, prfKeyBlock, sliceKeyBlock } from "../../src/protocol/keys.ts"
+import { exporterLabel, keyBlockLength, type PrfInput, prfKeyBlock, sliceKeyBlock } from "../../src/protocol/keys.ts"
 import { Opcode } from "../../src/protocol/opcode.ts"
 import type { DataKey } from "../../src/protocol/output.ts"
 import { type ControlPacket, decodeHead } from "../../src/protocol/packet.ts"
@@ -79,6 +79,7 @@ export class ScriptedServer implements Endpoint {
   #states = new Map<number, ServerKeyState>()
   #primary: ServerKeyState | undefined
   #pushed = false
+  #exportedPeerId: number | undefined
 
   constructor(options: ServerOptions) {
     this.#options = options
@@ -197,7 +198,10 @@ export class ScriptedServer implements Endpoint {
   }
 
   #activated(now: number, state: ServerKeyState): void {
-    this.keys.set(state.keyId, state.dataKey(this.#clientId ?? empty, this.sessionId))
+    const { peerId } = this.#options
+    this.#exportedPeerId ??= peerId === "exported" ? state.exportPeerId() : undefined
+    const ids = { clientSessionId: this.#clientId ?? empty, serverSessionId: this.sessionId }
+    this.keys.set(state.keyId, state.dataKey(ids, peerId === "exported" ? this.#exportedPeerId : peerId))
     if (state.keyId === 0 && this.#options.dynamicWrap === true)
       this.#laterWrap = makeDynamicWrap(this.#options.crypto, this.#wrapOptions(), state.exportKey(dynamicWrapLabel))
     if (state.keyId === 0 && this.#options.unasked && this.#options.stop !== "beforePush") this.#push(now, state)
@@ -269,20 +273,19 @@ class ServerKeyState {
     this.flush(now)
   }
 
-  dataKey(clientSessionId: Uint8Array, serverSessionId: Uint8Array): DataKey {
+  dataKey(ids: Pick<PrfInput, "clientSessionId" | "serverSessionId">, peerId: number | undefined): DataKey {
     const { crypto, derivation, cipher, epoch = false, compression } = this.#options
-    const peerId = this.#options.peerId === "exported" ? this.#exportedPeerId() : this.#options.peerId
     const client = this.#clientSource!
     const server = this.#source!
     const block =
       derivation === "tls-ekm"
         ? this.#tls!.exportKey(exporterLabel, keyBlockLength)
-        : prfKeyBlock(crypto, { client, server, clientSessionId, serverSessionId })
+        : prfKeyBlock(crypto, { client, server, ...ids })
     const digest = isCbc(cipher) ? this.#options.auth : undefined
     return sliceKeyBlock(block, { keyId: this.keyId, cipher, peerId, digest, epoch, compression })!
   }
 
-  #exportedPeerId(): number {
+  exportPeerId(): number {
     const bytes = this.#tls!.exportKey("EXPORTER-OpenVPN-p2p-peerid", 3)
     return (bytes[0]! << 16) | (bytes[1]! << 8) | bytes[2]!
   }
