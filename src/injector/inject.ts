@@ -41,7 +41,11 @@ export const inject = (
   const present = findSidecar(pod)
   if (present === 0) return { outcome: "skipped", reason: "already-injected" }
   if (present !== undefined)
-    return { outcome: "injected", patch: moveFirst(raw, present), warnings: warnings(pod, [], namespaceLabels) }
+    return {
+      outcome: "injected",
+      patch: moveFirst(raw, present),
+      warnings: warnings(pod, [], namespaceLabels, defaults),
+    }
 
   const obstacle = obstacleOf(pod)
   if (obstacle !== undefined) return obstacle
@@ -55,7 +59,11 @@ export const inject = (
       "annotation culvert.dev/config is missing: it names the ConfigMap, or as secret/NAME the Secret, that holds client.ovpn",
     )
   const addition = sidecar(defaults, wishes, config, wishes.secret ?? defaults.secret)
-  return { outcome: "injected", patch: patchOf(pod, addition), warnings: warnings(pod, unknown, namespaceLabels) }
+  return {
+    outcome: "injected",
+    patch: patchOf(pod, addition),
+    warnings: warnings(pod, unknown, namespaceLabels, defaults),
+  }
 }
 
 /** Index of a sidecar of ours; the annotation alone proves nothing, it can be copied. */
@@ -128,6 +136,7 @@ const warnings = (
   pod: Pod,
   unknown: ReadonlyArray<string>,
   namespaceLabels: Readonly<Record<string, string>> | undefined,
+  { tun }: Defaults,
 ): ReadonlyArray<string> => {
   const level = namespaceLabels?.["pod-security.kubernetes.io/enforce"]
   const others = [...(pod.spec.initContainers ?? []), ...(pod.spec.containers ?? [])].filter(
@@ -146,6 +155,12 @@ const warnings = (
     ...others
       .filter(({ ports }) => (ports ?? []).some(({ containerPort }) => containerPort === port))
       .map(({ name }) => `container ${name} wants port ${port}, where the VPN sidecar answers its probes`),
+    // The kernel has no idmapped mounts of devtmpfs, so kubelet cannot start the container.
+    ...(pod.spec.hostUsers === false && tun.kind === "hostPath"
+      ? [
+          "hostUsers: false: a hostPath volume cannot bring /dev/net/tun into a user namespace; the injector's CULVERT_TUN has to name a device plugin",
+        ]
+      : []),
     ...(pod.spec.shareProcessNamespace === true
       ? ["shareProcessNamespace: other containers that run as root can read the VPN's credentials through /proc"]
       : []),

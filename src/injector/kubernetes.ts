@@ -35,6 +35,7 @@ const Pod = Schema.Struct({
     nodeSelector: maybe(texts),
     os: maybe(Schema.Struct({ name: maybeText })),
     hostNetwork: maybe(Schema.Boolean),
+    hostUsers: maybe(Schema.Boolean),
     shareProcessNamespace: maybe(Schema.Boolean),
   }),
 })

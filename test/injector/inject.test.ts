@@ -217,6 +217,13 @@ describe("the user is warned", () => {
       warned(asking({ containers: [{ name: "app", securityContext: { capabilities: { add: ["NET_ADMIN"] } } }] })),
     ).toContain("NET_ADMIN")
   })
+  test("that a user namespace and a device of the host do not go together", () => {
+    const pod = asking({ hostUsers: false })
+    expect(warned(pod)).toContain("device plugin")
+    const plugin = { tun: { kind: "resource", name: "squat.ai/tun" } } as const
+    expect(ask(pod, plugin).warnings).toBeUndefined()
+    expect(warned(asking({ hostUsers: true }))).toBe("")
+  })
   test("of a container on the port of the probes, and of a shared process namespace", () => {
     expect(warned(asking({ containers: [{ name: "app", ports: [{ containerPort: 4911 }] }] }))).toContain("4911")
     expect(warned(asking({ shareProcessNamespace: true }))).toContain("/proc")
