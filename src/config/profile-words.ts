@@ -1,7 +1,8 @@
 /** Words that the schemas of a profile share. */
 import { Schema } from "effect"
 
-export const optional = Schema.UndefinedOr
+/** `UndefinedOr` with a type that declarations can name. */
+export const optional = <S extends Schema.Constraint>(schema: S): Schema.UndefinedOr<S> => Schema.UndefinedOr(schema)
 /** Both ends included. */
 export const between = (minimum: number, maximum: number) =>
   Schema.Int.pipe(Schema.check(Schema.isBetween({ minimum, maximum })))

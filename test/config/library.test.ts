@@ -1,4 +1,4 @@
-/** `culvert/config` as somebody else uses it: the example of its README, as it stands there, in Bun and in Node. */
+/** `culvert/config` as somebody else uses it: the package that `npm pack` makes, and the example of its README as it stands there. */
 import { afterAll, beforeAll, expect, test } from "bun:test"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -10,11 +10,21 @@ const directory = mkdtempSync(join(tmpdir(), "culvert-library-"))
 const readme = readFileSync(join(project, "src/config/README.md"), "utf8")
 const example = /```ts\n([\s\S]*?)```/.exec(readme)![1]!
 
-beforeAll(async () => {
-  mkdirSync(join(directory, "node_modules"))
-  symlinkSync(project, join(directory, "node_modules/culvert"))
+const run = (...command: ReadonlyArray<string>) => {
+  const { stdout, stderr, exitCode } = Bun.spawnSync([...command], { cwd: directory, stdin: "ignore" })
+  return { code: exitCode, out: stdout.toString(), err: stderr.toString() }
+}
+
+beforeAll(() => {
+  const packed = run("npm", "pack", "--silent", project)
+  if (packed.code !== 0) throw new Error(packed.err)
+  mkdirSync(join(directory, "node_modules/culvert"), { recursive: true })
+  const unpack = ["--strip-components", "1", "--directory", "node_modules/culvert"]
+  run("tar", "--extract", "--file", packed.out.trim().split("\n").at(-1)!, ...unpack)
   symlinkSync(join(project, "node_modules/effect"), join(directory, "node_modules/effect"))
+  writeFileSync(join(directory, "package.json"), `{ "type": "module" }`)
   writeFileSync(join(directory, "example.ts"), example)
+  writeFileSync(join(directory, "example.js"), new Bun.Transpiler({ loader: "ts" }).transformSync(example))
   writeFileSync(join(directory, "ta.key"), staticKey)
   const remotes = "remote a.example 443 tcp\nremote fd00::1\n"
   writeFileSync(
@@ -22,35 +32,28 @@ beforeAll(async () => {
     `client\nauth-user-pass\nremote-cert-tls server\n${remotes}tls-crypt ta.key\n${ca}`,
   )
   writeFileSync(join(directory, "bad.ovpn"), `client\nauth-user-pass\nremote a 0\ntls-crypt none\n${ca}`)
-  const built = await Bun.build({
-    entrypoints: [join(directory, "example.ts")],
-    target: "node",
-    outdir: directory,
-    naming: "example.mjs",
-  })
-  if (!built.success) throw new Error(built.logs.join("\n"))
-})
+}, 60_000)
 afterAll(() => rmSync(directory, { recursive: true }))
 
-const run = (program: ReadonlyArray<string>, file: string) => {
-  const { stdout, stderr, exitCode } = Bun.spawnSync([...program, file], { cwd: directory, stdin: "ignore" })
-  return { code: exitCode, out: stdout.toString(), err: stderr.toString() }
-}
+test.each([
+  ["Bun", process.execPath, "example.ts"],
+  ["Node", "node", "example.js"],
+] as const)("%s lists the remotes of a file, or says what is wrong with it", (_runtime, program, script) => {
+  expect(run(program, script, "good.ovpn")).toEqual({ code: 0, out: "tcp a.example:443\nudp fd00::1:1194\n", err: "" })
+  const { out, err } = run(program, script, "bad.ovpn")
+  expect(out).toBe("")
+  expect(err).toContain('bad.ovpn:3:10: error: remote: expected a whole number from 1 to 65535, not "0"')
+  expect(err).toContain('bad.ovpn:4:11: error: tls-crypt: cannot read "none"')
+})
 
-const runtimes = [
-  ["Bun", [process.execPath, "example.ts"]],
-  ["Node", ["node", "example.mjs"]],
-] as const
-
-for (const [runtime, program] of runtimes) {
-  test(`${runtime} lists the remotes of a file, or says what is wrong with it`, () => {
-    expect(run(program, "good.ovpn")).toEqual({ code: 0, out: "tcp a.example:443\nudp fd00::1:1194\n", err: "" })
-    const { out, err } = run(program, "bad.ovpn")
-    expect(out).toBe("")
-    expect(err).toContain('bad.ovpn:3:10: error: remote: expected a whole number from 1 to 65535, not "0"')
-    expect(err).toContain('bad.ovpn:4:11: error: tls-crypt: cannot read "none"')
-  })
-}
+test("a TypeScript program sees its types", () => {
+  const types = ["--types", "node", "--typeRoots", join(project, "node_modules/@types")]
+  const strict = ["--strict", "--noEmit", "--module", "nodenext", "--target", "esnext", "--ignoreConfig", ...types]
+  const tsc = join(project, "node_modules/.bin/tsc")
+  // Without types the line would be right.
+  writeFileSync(join(directory, "typed.ts"), `${example}// @ts-expect-error\nparse(1, 2)\n`)
+  expect(run(tsc, ...strict, "typed.ts")).toEqual({ code: 0, out: "", err: "" })
+}, 60_000)
 
 test("the example has no more than ten lines", () => {
   expect(

@@ -1,5 +1,5 @@
 /**
- * The long form of the configuration fuzzing: bun test/fuzz/config.ts [files] [seed]; a million files without arguments. Then files
+ * The long form of the configuration fuzzing: npm run fuzz:config -- [files] [seed]; a million files without arguments. Then files
  * of 10 MB of one kind each, with the time that each takes. A file that fails is printed with the arguments that make it again.
  */
 import * as Result from "effect/Result"
