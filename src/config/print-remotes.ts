@@ -6,12 +6,12 @@ import { writeClientKey, writeStaticKey } from "./static-key.ts"
 import { block, flag, line, secretBlock, setting } from "./written.ts"
 
 /** What differs between servers stands in `<connection>` blocks, what they share outside. */
-export const servers = (remotes: Profile["remotes"], shown: boolean): ReadonlyArray<string> => {
-  const parts = remotes.map((remote) => partsOfRemote(remote, true))
+export const servers = ({ remotes, pull }: Profile, shown: boolean): ReadonlyArray<string> => {
+  const parts = remotes.map((remote) => partsOfRemote(remote, pull, true))
   const shared = partNames.filter((name) => parts.every((part) => part[name].join("\n") === parts[0]![name].join("\n")))
   const own = partNames.filter((name) => !shared.includes(name))
   // Compared with their secrets, printed without.
-  const visible = shown ? parts : remotes.map((remote) => partsOfRemote(remote, false))
+  const visible = shown ? parts : remotes.map((remote) => partsOfRemote(remote, pull, false))
   return [
     ...shared.flatMap((name) => visible[0]![name]),
     ...remotes.flatMap((remote, index) =>
@@ -28,11 +28,13 @@ const address = ({ host, port, transport, family }: Remote): ReadonlyArray<strin
 }
 
 /** Everything but the address, in parts that either all servers share or each has its own. */
-const partsOfRemote = (remote: Remote, shown: boolean) => ({
+const partsOfRemote = (remote: Remote, pull: boolean, shown: boolean) => ({
   proxy: remote.proxy === undefined ? [] : proxy(remote.proxy, shown),
   local: [
     ...(remote.local?.address === undefined ? [] : line("local", remote.local.address)),
     ...(remote.local === undefined ? [] : line("lport", remote.local.port ?? 0)),
+    // A peer over UDP has a port otherwise.
+    ...flag("nobind", remote.local === undefined && !pull && remote.transport === "udp"),
   ],
   float: flag("float", remote.float),
   timeout: setting("server-poll-timeout", remote.connectTimeout),

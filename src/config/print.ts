@@ -26,7 +26,7 @@ export const print = (profile: Profile, options: { readonly secrets?: boolean } 
     ...(profile.mode === "tls" ? line(profile.pull ? "client" : "tls-client") : []),
     ...line("dev", device.name),
     ...(device.name.startsWith(device.type) ? [] : line("dev-type", device.type)),
-    ...servers(profile.remotes, shown),
+    ...servers(profile, shown),
     ...flag("remote-random", profile.remoteRandom),
     ...flag("remote-random-hostname", profile.remoteRandomHostname),
     ...setting("connect-retry-max", profile.connectRetryMax),

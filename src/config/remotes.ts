@@ -20,7 +20,7 @@ export const remotesOf = (
   const wrapping = wrappingOf(settings, direction, contents)
   const remotes =
     blocks.length === 0
-      ? lines.map((remote) => build(remote, settings, wrapping, settings.has("secret"), contents, report))
+      ? lines.map((remote) => build(remote, settings, wrapping, kindOf(settings), contents, report))
       : blocks.flatMap((block) => fromBlock(block, settings, { wrapping, direction }, contents, report))
   if (blocks.length > 0) {
     for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
@@ -59,20 +59,20 @@ const fromBlock = (
     : outer.wrapping._tag === "TlsAuth"
       ? { ...outer.wrapping, direction: direction ?? outer.direction }
       : outer.wrapping
-  return [build(remote, inner.within(settings, block.line), wrapping, settings.has("secret"), contents, report)]
+  return [build(remote, inner.within(settings, block.line), wrapping, kindOf(settings), contents, report)]
 }
 
 const build = (
   { values: [host, port, protocol] }: Setting<readonly [string, number?, Protocol?]>,
   scope: Settings,
   controlWrapping: ControlWrapping,
-  isStatic: boolean,
+  { isStatic, isPeer }: Kind,
   contents: Contents,
   report: Diagnostics,
 ): Remote => {
   const written = protocol ?? scope.values("proto")[0]
   const [wait, maximum = 300] = scope.values("connect-retry")
-  const local = localOf(scope)
+  const local = localOf(scope, isPeer && !written.startsWith("tcp"))
   const remotePort = port ?? scope.lastOf("port", "rport")?.values[0] ?? scope.values("port")[0]
   if (local?.address === host && local.port === remotePort)
     report.error(
@@ -114,10 +114,25 @@ const build = (
   }
 }
 
-/** A client's socket is bound only when the file asks for it; then to port 1194 unless it names another. */
-const localOf = (scope: Settings): Remote["local"] => {
+/** Which port the other side sends to or expects, and how large packets are, differs. */
+interface Kind {
+  readonly isStatic: boolean
+  /** One of two equal ends: nothing is pulled from a server. */
+  readonly isPeer: boolean
+}
+
+const kindOf = (settings: Settings): Kind => ({
+  isStatic: settings.has("secret"),
+  isPeer: !settings.has("client") && !settings.has("pull"),
+})
+
+/**
+ * A client's socket is bound only when the file asks for it, one of two peers over UDP unless the file says `nobind`: the other one
+ * may know it by its port. The port is that of `lport`, else of `port`, else 1194.
+ */
+const localOf = (scope: Settings, isBound: boolean): Remote["local"] => {
   const address = scope.last("local")?.values[0]
-  const bind = scope.has("bind")
+  const bind = scope.has("bind") || (isBound && !scope.has("nobind"))
   const lport = scope.last("lport")?.values[0]
   if (address === undefined && lport === undefined && !bind) return undefined
   const port = lport ?? scope.values("port")[0]

@@ -50,6 +50,7 @@ const lines: Partial<Record<DirectiveName, string>> = {
   rcvbuf: "rcvbuf 100000",
   mark: "mark 7",
   "bind-dev": "bind-dev eth1",
+  passtos: "passtos",
   "ifconfig-noexec": "ifconfig-noexec",
   "route-noexec": "route-noexec",
   "route-ipv6-gateway": "route-ipv6-gateway fd00::1",

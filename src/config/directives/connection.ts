@@ -84,7 +84,7 @@ export const connection = {
     takes: takes([], [oneOf("ipv6only")]),
     connection: true,
     conflicts: ["nobind"],
-    otherwise: "off, unless `lport` or `local` is given",
+    otherwise: "off, unless `lport` or `local` is given; on over UDP without `pull`, as one of two peers",
     doc: "Bind the socket to `local` and `lport` (else the port of `port`).",
   }),
   nobind: honoured({ takes: flag, connection: true, doc: "Let the kernel choose the local address and port." }),
