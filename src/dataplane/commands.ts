@@ -45,6 +45,8 @@ export type Command =
   | { readonly type: "occExit"; readonly generation: number }
   /** The same with another OCC message. */
   | { readonly type: "occ"; readonly generation: number; readonly message: Uint8Array }
+  /** UDP: the kernel chooses anew from which address packets go to the server; a ping says so to the server. */
+  | { readonly type: "roam"; readonly generation: number }
   /** Packets from the tun go through this link from now on. Without such a link they are read and dropped. */
   | { readonly type: "carry"; readonly generation: number }
   /**
@@ -84,6 +86,8 @@ export type Event =
   | { readonly type: "keyExhausted"; readonly generation: number; readonly keyId: number }
   /** The path to a server does not carry datagrams of the size that was sent. Sent now and then, not for each of them. */
   | { readonly type: "pathTooSmall" }
+  /** Sending to a server, or an answer of the network to it, met this error (its name), which is survived. Said now and then. */
+  | { readonly type: "transportError"; readonly error: string }
   | { readonly type: "tunFailed"; readonly message: string }
   /** What became of an offload: at start, and when the kernel, the device or the path refuses it later. */
   | { readonly type: "offload"; readonly name: OffloadName; readonly isOn: boolean; readonly reason: string }

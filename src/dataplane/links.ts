@@ -22,16 +22,16 @@ export class Links {
   private readonly arena: Arena
   private readonly counters: Counters
   private readonly offloads: Offloads
-  private readonly onTooLarge: () => void
+  private readonly onError: (reason: number) => void
   private readonly buffers: UdpBuffers
   private readonly plain: Region
 
-  /** `onTooLarge`: for each datagram that is known to be too large for the path to its server. */
-  constructor(arena: Arena, counters: Counters, offloads: Offloads, onTooLarge: () => void) {
+  /** `onError`: for each error of a socket that is survived. */
+  constructor(arena: Arena, counters: Counters, offloads: Offloads, onError: (reason: number) => void) {
     this.arena = arena
     this.counters = counters
     this.offloads = offloads
-    this.onTooLarge = onTooLarge
+    this.onError = onError
     this.buffers = new UdpBuffers(arena)
     this.plain = arena.allocate(LARGEST_PLAIN)
   }
@@ -58,7 +58,7 @@ export class Links {
   private free(): number {
     const position = this.all.findIndex(({ generation }) => generation === 0)
     if (position >= 0 || this.all.length === MOST_LINKS) return position
-    const udp = new UdpTransport(this.arena, this.counters, this.offloads, this.onTooLarge, this.buffers)
+    const udp = new UdpTransport(this.arena, this.counters, this.offloads, this.onError, this.buffers)
     this.transports.push({ udp, tcp: undefined })
     return this.all.push(new Link(new KeySlots(this.arena, this.plain), udp)) - 1
   }

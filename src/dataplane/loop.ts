@@ -4,6 +4,8 @@
  */
 import {
   Arena,
+  EMSGSIZE,
+  errnoName,
   monotonicMilliseconds,
   POLLERR,
   POLLHUP,
@@ -37,7 +39,8 @@ export class Loop {
   private carrying: Link | undefined = undefined
   /** Until then (ms) the tun is not read; 0: it is. */
   private heldUntil = 0
-  private toldTooLarge = Number.NEGATIVE_INFINITY
+  /** By errno: when (ms) it was told last. */
+  private readonly told = new Map<number, number>()
 
   /** `eventfd` stays the caller's. */
   constructor(
@@ -55,7 +58,7 @@ export class Loop {
     this.emit = emit
     this.forwarder = new Forwarder(arena, counters, offloads, emit)
     this.poll = new Poll(LINKS + MOST_LINKS, arena)
-    this.links = new Links(arena, counters, offloads, () => this.tellTooLarge())
+    this.links = new Links(arena, counters, offloads, (reason) => this.tellError(reason))
   }
 
   /** One poll of at most `timeout` ms and what it calls for; returns how many commands were signalled. */
@@ -128,6 +131,10 @@ export class Loop {
         return
       case "occExit":
         this.sendOwn(link, OCC_EXIT_MESSAGE)
+        return
+      case "roam":
+        link.transport.roam()
+        this.sendOwn(link, PING_MAGIC)
         return
       case "carry":
         this.carrying = link
@@ -247,12 +254,14 @@ export class Loop {
     this.settle(link, link.transport.flush())
   }
 
-  /** A stream of packets that do not fit is one piece of news. */
-  private tellTooLarge(): void {
+  /** Every packet may meet the same error: that is one piece of news. */
+  private tellError(reason: number): void {
     const { now } = this.forwarder
-    if (now - this.toldTooLarge < TOO_LARGE_INTERVAL) return
-    this.toldTooLarge = now
-    this.emit({ type: "pathTooSmall" })
+    const isSize = reason === EMSGSIZE
+    const told = this.told.get(reason) ?? Number.NEGATIVE_INFINITY
+    if (now - told < (isSize ? TOO_LARGE_INTERVAL : ERROR_INTERVAL)) return
+    this.told.set(reason, now)
+    this.emit(isSize ? { type: "pathTooSmall" } : { type: "transportError", error: errnoName(reason) })
   }
 
   /** Ends the link when `failure` says that its transport is unusable. */
@@ -271,6 +280,7 @@ const LINKS = 2
 
 /** ms */
 const TOO_LARGE_INTERVAL = 250
+const ERROR_INTERVAL = 10_000
 const TUN_READS_PER_TURN = 64
 const TUN_PACKETS_PER_TURN = 512
 /**

@@ -129,6 +129,9 @@ export class TcpTransport implements Transport {
     return failure
   }
 
+  /** A connection has two fixed ends. */
+  roam(): void {}
+
   close(): void {
     if (this.fd < 0) return
     this.flush()

@@ -5,8 +5,11 @@
 import {
   type Arena,
   closeFd,
+  connectAnew,
+  EADDRNOTAVAIL,
   EAGAIN,
   EBADF,
+  EDESTADDRREQ,
   EFAULT,
   EINTR,
   EINVAL,
@@ -16,8 +19,10 @@ import {
   enableGro,
   errno,
   errnoName,
+  monotonicMilliseconds,
   POLLIN,
   POLLOUT,
+  peerOf,
   ReceiveBatch,
   type Region,
   sendBytes,
@@ -47,7 +52,7 @@ export class UdpTransport implements Transport {
   private fd = -1
   private readonly counters: Counters
   private readonly offloads: Offloads
-  private readonly onTooLarge: () => void
+  private readonly onError: (reason: number) => void
   private readonly incoming: ReceiveBatch
   private readonly outgoing: MessageQueue
   private readonly control: Region
@@ -55,20 +60,24 @@ export class UdpTransport implements Transport {
   private isBlocked = false
   /** The message at the head of the queue is refused as one: its datagrams are sent by themselves. */
   private isSplitting = false
+  /** Where the socket leads to. */
+  private peer: Uint8Array | undefined = undefined
+  /** ms; the last try to send from another address. */
+  private roamed = 0
   /** Of a proxy's relay; empty: there is none. */
   private header: Uint8Array = none
 
-  /** `onTooLarge`: for each error that says that the path does not carry a datagram that was sent. */
+  /** `onError`: for each error that is survived. */
   constructor(
     arena: Arena,
     counters: Counters,
     offloads: Offloads,
-    onTooLarge: () => void,
+    onError: (reason: number) => void,
     buffers = new UdpBuffers(arena),
   ) {
     this.counters = counters
     this.offloads = offloads
-    this.onTooLarge = onTooLarge
+    this.onError = onError
     this.incoming = buffers.incoming
     this.outgoing = new MessageQueue(arena, LARGEST_SOCKS_HEADER + LARGEST_PACKET)
     this.control = buffers.control
@@ -76,6 +85,8 @@ export class UdpTransport implements Transport {
 
   open(fd: number, header: Uint8Array = none): void {
     this.fd = fd
+    this.peer = peerOf(fd)
+    this.roamed = 0
     this.header = header
     this.outgoing.clear()
     this.isBlocked = false
@@ -125,6 +136,7 @@ export class UdpTransport implements Transport {
         this.isBlocked = true
         return undefined
       }
+      if (isAboutSource(reason) && this.tryRoam()) continue
       const isRefusal = outgoing.isHeadSegmented && !this.isSplitting && isAboutSegments(reason)
       if (isFatal(reason) && !isRefusal) return `sendmmsg: ${errnoName(reason)}`
       if (reason === EINTR) continue
@@ -158,6 +170,7 @@ export class UdpTransport implements Transport {
         return undefined
       }
       const reason = errno()
+      if (isAboutSource(reason) && this.tryRoam()) continue
       if (isFatal(reason)) return `send: ${errnoName(reason)}`
       if (reason === EAGAIN) {
         this.counters.drop(Drop.transportBusy)
@@ -189,6 +202,18 @@ export class UdpTransport implements Transport {
     this.flush()
     closeFd(this.fd)
     this.fd = -1
+  }
+
+  roam(): void {
+    if (this.peer !== undefined) connectAnew(this.fd, this.peer)
+  }
+
+  /** After an error that may come from a local address that is gone. True: worth another try at once. */
+  private tryRoam(): boolean {
+    const now = monotonicMilliseconds()
+    if (this.peer === undefined || now - this.roamed < ROAM_INTERVAL) return false
+    this.roamed = now
+    return connectAnew(this.fd, this.peer)
   }
 
   private deliver(index: number, sink: PacketSink): void {
@@ -226,7 +251,7 @@ export class UdpTransport implements Transport {
 
   private survive(reason: number): void {
     this.counters.add(Counter.transportErrors, 1)
-    if (reason === EMSGSIZE) this.onTooLarge()
+    this.onError(reason)
   }
 
   /** The first datagram of the head alone; -1 as `send`. */
@@ -257,7 +282,7 @@ export class UdpTransport implements Transport {
     this.isSplitting = true
     const size = outgoing.headSize
     outgoing.segmentLimit = reason === EIO ? 0 : Math.min(outgoing.segmentLimit, size)
-    if (reason !== EIO) this.onTooLarge()
+    if (reason !== EIO) this.onError(EMSGSIZE)
     const which = reason === EIO ? "" : ` for datagrams of ${size} bytes`
     this.offloads.report("udp-segment", false, `sendmmsg: ${errnoName(reason)}${which}`)
   }
@@ -277,7 +302,12 @@ export class UdpTransport implements Transport {
 
 /** Errors of the descriptor. All others are about one datagram or about the network, which may come back. */
 function isFatal(reason: number): boolean {
-  return reason === EBADF || reason === ENOTSOCK || reason === EFAULT || reason === EINVAL
+  return reason === EBADF || reason === ENOTSOCK || reason === EFAULT
+}
+
+/** Linux refuses to send from an address that is no longer there; a socket that found no way then leads nowhere. */
+function isAboutSource(reason: number): boolean {
+  return reason === EINVAL || reason === EADDRNOTAVAIL || reason === EDESTADDRREQ
 }
 
 function isAboutSegments(reason: number): boolean {
@@ -288,6 +318,8 @@ const none = new Uint8Array(0)
 
 /** Messages per system call, and calls per turn. */
 const BATCH = 16
+/** ms between two looks for another local address after errors. */
+const ROAM_INTERVAL = 1000
 const ROUNDS = 2
 /** The most that the kernel delivers as one message. */
 const SLOT_SIZE = 65_536

@@ -39,6 +39,8 @@ export interface Transport {
   writable(): string | undefined
   /** The socket is readable or has an error: one bounded round of receiving. */
   receive(sink: PacketSink): string | undefined
+  /** Packets go from the address that the kernel would choose now; nothing happens where that has no meaning. */
+  roam(): void
   /** A last try to send what is queued; then the socket is closed. */
   close(): void
 }

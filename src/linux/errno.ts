@@ -50,7 +50,9 @@ export const ENODEV = 19
 export const EINVAL = 22
 export const EBADFD = 77
 export const ENOTSOCK = 88
+export const EDESTADDRREQ = 89
 export const EMSGSIZE = 90
+export const EADDRNOTAVAIL = 99
 export const ENETUNREACH = 101
 export const ENOBUFS = 105
 export const ECONNREFUSED = 111
@@ -81,13 +83,13 @@ const names: ReadonlyMap<number, string> = new Map([
   [71, "EPROTO"],
   [EBADFD, "EBADFD"],
   [ENOTSOCK, "ENOTSOCK"],
-  [89, "EDESTADDRREQ"],
+  [EDESTADDRREQ, "EDESTADDRREQ"],
   [EMSGSIZE, "EMSGSIZE"],
   [92, "ENOPROTOOPT"],
   [95, "EOPNOTSUPP"],
   [97, "EAFNOSUPPORT"],
   [98, "EADDRINUSE"],
-  [99, "EADDRNOTAVAIL"],
+  [EADDRNOTAVAIL, "EADDRNOTAVAIL"],
   [100, "ENETDOWN"],
   [ENETUNREACH, "ENETUNREACH"],
   [103, "ECONNABORTED"],

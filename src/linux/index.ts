@@ -27,11 +27,13 @@ export {
   routeTo,
 } from "./rtnetlink.ts"
 export {
+  connectAnew,
   enableGro,
   localAddress,
   openSocketPair,
   openTcpSocket,
   openUdpSocket,
+  peerOf,
   type SocketAddress,
   type SocketOptions,
   setReceiveBuffer,

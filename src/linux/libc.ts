@@ -21,6 +21,7 @@ export const libc = dlopen("libc.so.6", {
   setsockopt: { args: ["i32", "i32", "i32", u64, "u32"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", u64, u64], returns: "i32" },
   getsockname: { args: ["i32", u64, u64], returns: "i32" },
+  getpeername: { args: ["i32", u64, u64], returns: "i32" },
   inet_pton: { args: ["i32", u64, u64], returns: "i32" },
   recv: { args: ["i32", u64, u64, "i32"], returns: "i32" },
   send: { args: ["i32", u64, u64, "i32"], returns: "i32" },

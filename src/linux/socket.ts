@@ -46,6 +46,33 @@ export function socketError(fd: number): number {
   return value.view.getInt32(0, true)
 }
 
+/** Where a UDP socket leads to, as `connectAnew` takes it; undefined: it is another kind of socket, or not connected. */
+export function peerOf(fd: number): Uint8Array | undefined {
+  valueLength.view.setUint32(0, SOCKADDR_SIZE, true)
+  if (libc.getpeername(fd, peer.address, valueLength.address) < 0) return undefined
+  const family = peer.view.getUint16(0, true)
+  return family === AF_INET || family === AF_INET6
+    ? peer.bytes.slice(0, valueLength.view.getUint32(0, true))
+    : undefined
+}
+
+/**
+ * Has the kernel choose once more the address that a UDP socket sends from; the port stays. What the socket was bound to on
+ * purpose stays, too. False: no way leads to `to` now, and the socket leads nowhere until the next try.
+ */
+export function connectAnew(fd: number, to: Uint8Array): boolean {
+  const { port } = localAddress(fd)
+  const family = to[0]! | (to[1]! << 8)
+  peer.bytes.fill(0)
+  libc.connect(fd, peer.address, SOCKADDR_SIZE)
+  peer.view.setUint16(0, family, true)
+  peer.view.setUint16(2, port, false)
+  // Dissolving the connection gave the port back, unless it had been chosen. Without it the server sees another port as well.
+  libc.bind(fd, peer.address, to.length)
+  peer.bytes.set(to)
+  return libc.connect(fd, peer.address, to.length) === 0
+}
+
 export function localAddress(fd: number): SocketAddress {
   valueLength.view.setUint32(0, SOCKADDR_SIZE, true)
   if (libc.getsockname(fd, peer.address, valueLength.address) < 0) throw new SystemError("getsockname", errno())

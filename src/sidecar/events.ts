@@ -108,6 +108,19 @@ export const events: Readonly<Record<string, EventRow>> = {
     meaning: "A remark on addresses, routes or names.",
     remedy: "The message says which network or name is meant; [operations.md](operations.md) has each with what to do.",
   },
+  transport_error: {
+    level: "warn",
+    meaning:
+      "Sending to the server met an error that is survived: a firewall, no route, nobody who listens. Said every 10 s.",
+    facts: ["error"],
+    remedy:
+      "If it goes on: the message says what refuses; look at routes, firewalls and NetworkPolicies on the way to the server.",
+  },
+  local_address_changed: {
+    level: "info",
+    meaning: "The pod has another address on the way to the server; a UDP connection goes on from there.",
+    facts: ["before", "now"],
+  },
   path_mtu: {
     level: "info",
     meaning: "The path to the server carries packets of another size than before; the tunnel's follows.",

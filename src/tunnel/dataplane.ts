@@ -18,6 +18,8 @@ import {
 import { closeFd, monotonicMilliseconds, openTcpSocket, openUdpSocket, SystemError } from "../linux/index.ts"
 import type { DataKey } from "../protocol/index.ts"
 import { HostRefused, type KeepsCrashing } from "./errors.ts"
+import { roaming } from "./roaming.ts"
+import { StatusRef } from "./status.ts"
 import { supervised } from "./supervisor.ts"
 
 /** Where a transport leads to: one resolved address. */
@@ -86,7 +88,8 @@ export class DataPlane extends Context.Service<
     Layer.effect(
       DataPlane,
       Effect.gen(function* () {
-        const notes = yield* Queue.unbounded<Extract<Event, { readonly type: "offload" }>>()
+        const status = yield* StatusRef
+        const notes = yield* Queue.unbounded<Note>()
         const pathTooSmall = yield* PubSub.sliding<void>(1)
         const lost = yield* Deferred.make<never, HostRefused | KeepsCrashing>()
         const links = new Map<number, Queue.Queue<LinkEvent>>()
@@ -112,6 +115,8 @@ export class DataPlane extends Context.Service<
             if (waiting !== undefined) Deferred.doneUnsafe(waiting, Exit.void)
           } else if (event.type === "tunFailed") {
             Deferred.doneUnsafe(lost, Exit.fail(new HostRefused({ message: `tun device: ${event.message}` })))
+          } else if (event.type === "transportError") {
+            Queue.offerUnsafe(notes, event)
           } else if (event.type === "pathTooSmall") {
             PubSub.publishUnsafe(pathTooSmall, undefined)
           } else if (event.type === "offload") Queue.offerUnsafe(notes, event)
@@ -144,7 +149,11 @@ export class DataPlane extends Context.Service<
           Effect.catch((error) => Deferred.fail(lost, error)),
           Effect.forkScoped({ startImmediately: true }),
         )
-        yield* Queue.take(notes).pipe(Effect.flatMap(tellOffload), Effect.forever, Effect.forkScoped)
+        yield* Queue.take(notes).pipe(
+          Effect.flatMap((note) => tell(note, status)),
+          Effect.forever,
+          Effect.forkScoped,
+        )
         const flush = Effect.gen(function* () {
           if (worker === undefined) return
           const number = ++barrier
@@ -185,6 +194,9 @@ export class DataPlane extends Context.Service<
                 Queue.offer(events, { type: "transportFailed", generation: number, message })
               yield* relay.ended.pipe(Effect.catch(failed), Effect.forkScoped)
             }
+            if (transport === "udp" && endpoint.local?.address === undefined) {
+              yield* roaming(endpoint, status, () => send({ type: "roam", generation: number })).pipe(Effect.forkScoped)
+            }
             return linkOf(number, events, linkCounterReader(counters), send)
           }),
           hold: (milliseconds) => send({ type: "hold", milliseconds }),
@@ -219,10 +231,33 @@ export class DataPlane extends Context.Service<
     )
 }
 
-const tellOffload = ({ name, isOn, reason }: Extract<Event, { readonly type: "offload" }>) =>
-  Effect.logInfo(`offload ${name}: ${isOn ? "on" : `off (${reason})`}`).pipe(
+/** What the worker tells for the log alone. */
+type Note = Extract<Event, { readonly type: "offload" | "transportError" }>
+
+const tell = (note: Note, status: StatusRef["Service"]) => {
+  if (note.type === "transportError") {
+    const { error } = note
+    const meaning = errorMeanings[error]
+    const message = `sending to the server meets ${error}${meaning === undefined ? "" : `: ${meaning}`}`
+    return status.event("transport_error", message, { level: "Warn", facts: { error } })
+  }
+  const { name, isOn, reason } = note
+  return Effect.logInfo(`offload ${name}: ${isOn ? "on" : `off (${reason})`}`).pipe(
     Effect.annotateLogs({ event: "offload", offload: name, on: isOn }),
   )
+}
+
+const errorMeanings: Readonly<Record<string, string>> = {
+  EPERM: "a firewall here refuses the packets",
+  EACCES: "a rule or a route here refuses the packets",
+  ENETUNREACH: "no route leads there",
+  EHOSTUNREACH: "the network says that the host cannot be reached",
+  ECONNREFUSED: "nobody listens there",
+  ENETDOWN: "the network device is down",
+  ENOBUFS: "the device's queue is full",
+  EINVAL: "our own address is gone",
+  EDESTADDRREQ: "no route led there at the last try",
+}
 
 const linkOf = (
   generation: number,

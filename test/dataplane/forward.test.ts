@@ -43,6 +43,7 @@ class Looped implements Transport {
   }
   flush(): undefined {}
   transmit(): undefined {}
+  roam(): void {}
   writable(): undefined {}
   receive(): undefined {}
   close(): void {}

@@ -7,6 +7,7 @@ import { UdpTransport } from "../../src/dataplane/transport-udp.ts"
 import {
   Arena,
   closeFd,
+  EMSGSIZE,
   localAddress,
   openSocketPair,
   openUdpSocket,
@@ -338,7 +339,12 @@ test("UDP: what the kernel refuses to cut goes by itself, once that is said, and
   const events: Array<Event> = []
   const offloads = new Offloads([], (event) => events.push(event))
   let tooLarge = 0
-  const transport = new UdpTransport(new Arena(2 * 1024 * 1024), counters, offloads, () => tooLarge++)
+  const transport = new UdpTransport(
+    new Arena(2 * 1024 * 1024),
+    counters,
+    offloads,
+    (reason) => reason === EMSGSIZE && tooLarge++,
+  )
   const [fd, other] = openSocketPair("packets")
   // Not a UDP socket: it takes what is to be cut for one packet, which is too large for its buffer.
   setSendBuffer(fd, 8192)

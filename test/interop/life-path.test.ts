@@ -30,19 +30,46 @@ testCulvert(
     expect(client.events("connected")).toHaveLength(1)
     expect(client.events("disconnected")).toHaveLength(0)
     expect((await client.status()).counters?.transportErrors).toBeGreaterThan(0)
+    const errors = client.events("transport_error").map(({ error }) => error)
+    expect(errors).toContain("EPERM")
+    // Thousands of packets met them, and each is told now and then only.
+    expect(errors.length).toBeLessThan(10)
   },
 )
 
-testCulvert("the pod gets another address: a new connection after the next keepalive failure", async () => {
+testCulvert("the pod gets another address: traffic goes on over the same connection", async () => {
   const { client: pod } = bench.lab
-  const options: ServerOptions = { keepalive: [1, 3] }
-  await using _ = await bench.serve(options)
+  const options: ServerOptions = { keepalive: [1, 30] }
+  await using server = await bench.serve(options)
   await using client = bench.connect(options)
   await client.ready()
   const [old, other] = [`${outer.client.ipv4}/24`, "10.90.0.77/24"]
   await pod.succeed(["ip", "address", "add", other, "dev", "outer"])
   await pod.succeed(["ip", "address", "del", old, "dev", "outer"])
   // Deleting the first address of a network takes the others of it along.
+  await pod.succeed(["ip", "address", "replace", other, "dev", "outer"])
+  await eventually(15_000, "traffic from the other address", answers)
+  expect((await client.event("local_address_changed")).now).toBe("10.90.0.77")
+  await bench.carriesTraffic()
+  expect(server.log.join("\n")).toMatch(/10\.90\.0\.77/)
+  await pod.succeed(["ip", "address", "replace", old, "dev", "outer"])
+  await pod.succeed(["ip", "address", "del", other, "dev", "outer"])
+  await pod.succeed(["ip", "address", "replace", old, "dev", "outer"])
+  await eventually(15_000, "traffic from the first address again", answers)
+  await bench.carriesTraffic()
+  expect(client.events("connected")).toHaveLength(1)
+  expect(client.events("disconnected")).toHaveLength(0)
+})
+
+testCulvert("TCP: the pod gets another address: a new connection after the next keepalive failure", async () => {
+  const { client: pod } = bench.lab
+  const options: ServerOptions = { transport: "tcp", keepalive: [1, 3] }
+  await using _ = await bench.serve(options)
+  await using client = bench.connect(options)
+  await client.ready()
+  const [old, other] = [`${outer.client.ipv4}/24`, "10.90.0.77/24"]
+  await pod.succeed(["ip", "address", "add", other, "dev", "outer"])
+  await pod.succeed(["ip", "address", "del", old, "dev", "outer"])
   await pod.succeed(["ip", "address", "replace", other, "dev", "outer"])
   await client.event("disconnected")
   await client.event("connected", 20_000, 2)
