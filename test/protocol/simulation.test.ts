@@ -1,10 +1,10 @@
 /**
  * Whole sessions over networks that lose up to three packets in ten, duplicate, reorder, delay, corrupt and cut them: handshake,
- * push, data both ways, three renegotiations, close. Each ends connected, or with the error that fits. The long form is
- * `npm run simulate`: 10,000 seeds.
+ * push or point to point, changes of the push, data both ways, three renegotiations, close. Each ends connected, or with the error
+ * that fits. The long form is `npm run simulate`: 10,000 seeds.
  */
 import { expect, test } from "bun:test"
-import type { DataCipher } from "../../src/config/profile.ts"
+import type { Compression, DataCipher } from "../../src/config/profile.ts"
 import { KeySlots } from "../../src/dataplane/keyslots.ts"
 import { Arena } from "../../src/linux/index.ts"
 import { isCbc } from "../../src/protocol/datachannel.ts"
@@ -27,6 +27,12 @@ const ciphers: ReadonlyArray<DataCipher> = [
 ]
 const framings = [undefined, { form: "lzo" }, { form: "stub" }, { form: "stub-v2" }] as const
 const pushes = { lzo: "comp-lzo no", stub: "compress stub", "stub-v2": "compress stub-v2" } as const
+/** The same in a file. */
+const inFile: Readonly<Record<keyof typeof pushes, Compression>> = {
+  lzo: { framing: "lzo-off", allow: "no" },
+  stub: { framing: "stub", allow: "no" },
+  "stub-v2": { framing: "stub-v2", allow: "no" },
+}
 
 /** What may be the matter with a session on such a network. */
 const fitting = new Set(["NoAnswer", "HandshakeTimeout", "NoPushReply", "KeyExpired"])
@@ -125,22 +131,34 @@ const scenario = (random: SeededRandom): { options: PairOptions; conditions: Con
   const ekm = random.below(2) === 0
   const epoch = ekm && !isCbc(cipher) && peerId !== undefined && random.below(2) === 0
   const dynamicWrap = ekm && random.below(2) === 0
+  const compression = framing && { ...framing, decompress: false }
+  const common = { wrapping, tlsVersion: one(["1.2", "1.3"] as const) }
+  const client = { dataCiphers: [cipher], auth: "SHA256", timers: { ...timers, handWindow: 200, renegSec: 0 } } as const
+  const server = { auth: "SHA256", cipher, compression, dynamicWrap, derivation: ekm ? "tls-ekm" : "prf" } as const
+  if (random.below(4) === 0) {
+    const bits = 32 + (peerId === undefined ? 0 : 2) + (ekm ? 8 : 0) + (dynamicWrap ? 512 : 0)
+    const peerInfo = `IV_PROTO=${bits}\nIV_CIPHERS=${cipher}\n`
+    const settled = peerId === undefined ? undefined : ekm ? ("exported" as const) : 0x76706e
+    const ours = { ...client, pull: false, compression: framing && inFile[framing.form] }
+    return {
+      conditions,
+      options: { ...common, client: ours, server: { ...server, peerInfo, peerId: settled, push: [], unasked: false } },
+    }
+  }
   const flags = ["tls-ekm", ...(epoch ? ["aead-epoch"] : []), ...(dynamicWrap ? ["dyn-tls-crypt"] : [])]
   const push = [
     peerId === undefined ? pushReply.replace(",peer-id 7", "") : pushReply,
     ...(ekm ? [`protocol-flags ${flags.join(" ")}`] : []),
     ...(framing === undefined ? [] : [pushes[framing.form]]),
   ]
-  const compression = framing && { ...framing, decompress: false }
   return {
     conditions,
     options: {
-      wrapping,
-      tlsVersion: one(["1.2", "1.3"] as const),
-      client: { dataCiphers: [cipher], auth: "SHA256", timers: { ...timers, handWindow: 200, renegSec: 0 } },
+      ...common,
+      client,
       server: {
-        ...{ auth: "SHA256", cipher, peerId, epoch, dynamicWrap, compression },
-        derivation: ekm ? "tls-ekm" : "prf",
+        ...server,
+        ...{ peerId, epoch },
         push: [push.join(",").replace("AES-256-GCM", cipher)],
         unasked: random.below(2) === 0,
         cookie: random.below(2) === 0,
@@ -180,6 +198,21 @@ const live = (seed: number): string => {
     if (!isOver()) throw new Error(`no data under key ${keyId}`)
   }
 
+  /** The server changes its mind about a route, in one part or two. */
+  const update = (keyId: number): void => {
+    const routes = ["10.1.0.0", `10.${100 + keyId}.0.0`]
+    const [first, last] = routes.map((route) => `route ${route} 255.255.0.0`)
+    const parts =
+      random.below(2) === 0 ? [`${first},${last}`] : [`${first},push-continuation 2`, `${last},push-continuation 1`]
+    const before = pair.client.of("pushUpdated").length
+    pair.server.say(network.now, ...parts.map((part) => `PUSH_UPDATE,${part}`))
+    network.run(() => isOver() || pair.client.of("pushUpdated").length > before, 300_000)
+    if (isOver()) return
+    // Without wrapping the network's mistakes reach TLS, which may then have no more to say under this key.
+    if (options.wrapping?._tag === "Plain" && pair.client.of("pushUpdated").length === before) return
+    expect(pair.client.of("pushUpdated")[before]?.options.network.routes.map((route) => route.network)).toEqual(routes)
+  }
+
   network.run(() => isOver() || (pair.client.keys.size > 0 && pair.server.keys.size > 0), 900_000)
   for (let keyId = 0; keyId <= 3 && !isOver(); keyId++) {
     const isAgreed = () => pair.client.keys.has(keyId) && pair.server.keys.has(keyId)
@@ -194,6 +227,7 @@ const live = (seed: number): string => {
     if (isOver()) break
     expect(pair.agree(keyId)).toBe(true)
     exchange(keyId)
+    if (options.client?.pull !== false && random.below(2) === 0) update(keyId)
   }
   if (pair.client.closed !== undefined) {
     const { tag } = pair.client.closed
