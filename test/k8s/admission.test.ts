@@ -78,6 +78,19 @@ const comparable = ({ pod, refused }: Admitted<PodObject>) => {
 
 const firstOf = ({ pod }: Admitted<PodObject>) => pod?.spec.initContainers?.[0]?.name
 
+const now = Date.now()
+const day = { from: now - 60_000, to: now + 86_400_000 }
+const authority = makeAuthority("test", day)
+const written = own("base/webhook").find(({ kind }) => kind === "MutatingWebhookConfiguration") as KubeObject & Loose
+/** The webhook of the manifests, trusted as its injector would have it. */
+const configuration = {
+  ...written,
+  webhooks: written.webhooks.map((webhook: Loose) => ({
+    ...webhook,
+    clientConfig: { ...webhook.clientConfig, caBundle: Buffer.from(authority.certificate).toString("base64") },
+  })),
+} as KubeObject & Loose
+
 describe.skipIf(!isBuilt)(`Kubernetes' own admission code${isBuilt ? "" : " (npm run admission builds it)"}`, () => {
   test("every field of the manifests is one that Kubernetes knows", async () => {
     const foreign = /^(cert-manager\.io|monitoring\.coreos\.com)\//
@@ -111,6 +124,17 @@ describe.skipIf(!isBuilt)(`Kubernetes' own admission code${isBuilt ? "" : " (npm
       expect(twice!.pod).toEqual(once!.pod!)
     })
 
+    test("a webhook that comes after it and wants to be first is put in its place", async () => {
+      await using meddler = meddle()
+      const objects = [...cluster.objects, meddler.configuration]
+      const pod = asking({ initContainers: [{ name: "migrate" }, { name: "seed" }] })
+      const [found] = await create({ objects, services: { meddler: meddler.address } }, [placed(pod)])
+      const [undisturbed] = await create(cluster, [placed(pod)])
+      const [sidecar, ...others] = undisturbed!.pod!.spec.initContainers!
+      expect(found!.pod?.spec.initContainers?.[0]).toEqual(sidecar!)
+      expect(found!.pod?.spec.initContainers?.slice(2)).toEqual(others)
+    })
+
     test("a wrong wish is refused with a reason, in every namespace", async () => {
       const wrong: ReadonlyArray<readonly [PodObject, string]> = [
         [asking({ hostNetwork: true }), "network of its node"],
@@ -138,9 +162,6 @@ describe.skipIf(!isBuilt)(`Kubernetes' own admission code${isBuilt ? "" : " (npm
   })
 
   describe("with the webhook", () => {
-    const now = Date.now()
-    const day = { from: now - 60_000, to: now + 86_400_000 }
-    const authority = makeAuthority("test", day)
     const directory = mkdtempSync(join(tmpdir(), `cv${process.pid}-`))
     let injector: Child
     let address = ""
@@ -162,14 +183,6 @@ describe.skipIf(!isBuilt)(`Kubernetes' own admission code${isBuilt ? "" : " (npm
       rmSync(directory, { recursive: true })
     })
 
-    const trusted = (configuration: KubeObject & Loose) => ({
-      ...configuration,
-      webhooks: configuration.webhooks.map((webhook: Loose) => ({
-        ...webhook,
-        clientConfig: { ...webhook.clientConfig, caBundle: Buffer.from(authority.certificate).toString("base64") },
-      })),
-    })
-    const configuration = trusted(own("base/webhook").find(({ kind }) => kind === "MutatingWebhookConfiguration")!)
     const cluster = (services: Readonly<Record<string, string>>, ...more: ReadonlyArray<object>) => ({
       objects: [...namespaces, parameters, ...own("policy/validating"), configuration, ...more],
       services,
@@ -207,45 +220,48 @@ describe.skipIf(!isBuilt)(`Kubernetes' own admission code${isBuilt ? "" : " (npm
     })
 
     test("a webhook that comes after it and wants to be first is put in its place", async () => {
-      const leaf = issue(authority, ["meddler.culvert-system.svc"], day)
-      const patch = [{ op: "add", path: "/spec/initContainers/0", value: { name: "meddler", image: "m:1" } }]
-      await using meddler = Bun.serve({
-        hostname: "127.0.0.1",
-        port: 0,
-        tls: { cert: leaf.certificate, key: leaf.key },
-        fetch: async (request) => {
-          const { request: asked } = (await request.json()) as Loose
-          const response = {
-            uid: asked.uid,
-            allowed: true,
-            patchType: "JSONPatch",
-            patch: Buffer.from(JSON.stringify(patch)).toString("base64"),
-          }
-          return Response.json({ apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", response })
-        },
-      })
-      const [webhook] = configuration.webhooks as [Loose]
-      const other = {
-        ...configuration,
-        metadata: { name: "zz-meddler" },
-        webhooks: [
-          {
-            ...webhook,
-            name: "meddler.example.com",
-            reinvocationPolicy: "Never",
-            clientConfig: {
-              ...webhook.clientConfig,
-              service: { name: "meddler", namespace: "culvert-system", path: "/" },
-            },
-          },
-        ],
-      }
-      const services = { "culvert-injector": address, meddler: `127.0.0.1:${meddler.port}` }
-      const [found] = await create(cluster(services, other), [placed(asking())])
+      await using meddler = meddle()
+      const services = { "culvert-injector": address, meddler: meddler.address }
+      const [found] = await create(cluster(services, meddler.configuration), [placed(asking())])
       expect(found!.pod?.spec.initContainers?.map(({ name }) => name)).toEqual(["culvert", "meddler"])
     })
   })
 })
+
+/** A webhook of somebody else that puts a container before all others, and is asked after ours. */
+function meddle() {
+  const leaf = issue(authority, ["meddler.culvert-system.svc"], day)
+  const patch = [{ op: "add", path: "/spec/initContainers/0", value: { name: "meddler", image: "m:1" } }]
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    tls: { cert: leaf.certificate, key: leaf.key },
+    fetch: async (request) => {
+      const { request: asked } = (await request.json()) as Loose
+      const encoded = Buffer.from(JSON.stringify(patch)).toString("base64")
+      const response = { uid: asked.uid, allowed: true, patchType: "JSONPatch", patch: encoded }
+      return Response.json({ apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", response })
+    },
+  })
+  const [webhook] = configuration.webhooks as [Loose]
+  const service = { name: "meddler", namespace: "culvert-system", path: "/" }
+  return {
+    address: `127.0.0.1:${server.port}`,
+    configuration: {
+      ...configuration,
+      metadata: { name: "zz-meddler" },
+      webhooks: [
+        {
+          ...webhook,
+          name: "meddler.example.com",
+          reinvocationPolicy: "Never",
+          clientConfig: { ...webhook.clientConfig, service },
+        },
+      ],
+    },
+    [Symbol.asyncDispose]: () => server.stop(true),
+  }
+}
 
 function numbered(count: number, name: string) {
   return Array.from({ length: count }, (_, index) => ({ name: `${name}-${index}` }))

@@ -99,6 +99,17 @@ describe("the mutating policy gives a pod what the webhook gives it:", () => {
     expect(byPolicy(once)).toEqual(once)
   })
 
+  test("first again, when another webhook came before it", () => {
+    const once = byPolicy(asking({ initContainers: [{ name: "migrate" }] }))
+    const others = [{ name: "istio-init" }, ...once.spec.initContainers!]
+    const again = byPolicy({ ...once, spec: { ...once.spec, initContainers: others } })
+    expect(again.spec.initContainers!.map(({ name }) => name)).toEqual(["culvert", "istio-init", "migrate"])
+    expect(again.spec.initContainers![0]).toEqual(once.spec.initContainers![0]!)
+    // A container that only has the name is nobody's to move.
+    const faked = asking({ initContainers: [{ name: "first" }, { name: "culvert" }] })
+    expect(byPolicy(faked)).toEqual(faked)
+  })
+
   test("with the defaults of the ConfigMap", () => {
     params.data.config = "everybody"
     try {
