@@ -284,8 +284,8 @@ const ERROR_INTERVAL = 10_000
 const TUN_READS_PER_TURN = 64
 const TUN_PACKETS_PER_TURN = 512
 /**
- * 16 slots for received messages, 8 flows that are put together and change: 64 KiB each, what is parked, and the queues of six
- * links, of which those of TCP are the largest part. Pages that are never used cost nothing.
+ * 16 slots for received messages, 8 flows that are put together and change: 64 KiB each, what is parked, and for each of six links
+ * its queues, of which those of TCP are the largest part, and packets in pieces: 9 MiB. Pages that are never used cost nothing.
  */
-const ARENA_SIZE = 8 * 1024 * 1024
+const ARENA_SIZE = 12 * 1024 * 1024
 const OCC_EXIT_MESSAGE = Uint8Array.of(...OCC_MAGIC, OCC_EXIT)

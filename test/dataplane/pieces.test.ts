@@ -1,5 +1,7 @@
 /** Two data planes with packets in pieces, and with a static key, between two tuns. */
 import { describe, expect, test } from "bun:test"
+import { MOST_LINKS } from "../../src/dataplane/links.ts"
+import { closeFd } from "../../src/linux/index.ts"
 import { OCC_EXIT, OCC_MAGIC, OCC_REPLY, OCC_REQUEST } from "../../src/protocol/datachannel.ts"
 import { sliceKeyBlock } from "../../src/protocol/keys.ts"
 import type { DataKey } from "../../src/protocol/output.ts"
@@ -103,4 +105,23 @@ test("under a static key nothing is a control packet, whatever its first byte", 
     first.plane.send({ type: "transmit", generation: 1, packet: new Uint8Array(80).fill(byte) })
   await soon("256 refused packets", () => second.plane.counters.read("drop:authentication") === 256)
   expect(second.events.filter(({ type }) => type === "control" || type === "keyUsed")).toEqual([])
+})
+
+test("as many links as there may be, over either transport, all of them in pieces, fit into the worker's memory", async () => {
+  await using harness = await Harness.start()
+  const window = { packets: 64, seconds: 15 }
+  const key = { ...dataKey(0), fragmentSize: 400 }
+  for (const [round, transport] of (["udp", "tcp"] as const).entries()) {
+    const generations = Array.from({ length: MOST_LINKS }, (_, index) => 1 + index + round * MOST_LINKS)
+    for (const generation of generations) {
+      const [fd, other] = udpPair(4)
+      closeFd(other)
+      harness.open(generation, fd, transport)
+      harness.plane.send({ type: "installKey", generation, key, replayWindow: window })
+    }
+    await harness.flush()
+    for (const generation of generations) harness.plane.send({ type: "detachTransport", generation })
+    await harness.flush()
+  }
+  expect(harness.crashes).toEqual([])
 })
