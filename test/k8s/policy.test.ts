@@ -197,6 +197,10 @@ describe("the validating policy", () => {
       },
       { securityContext: { capabilities: { drop: ["ALL"], add: ["NET_ADMIN", "SYS_ADMIN"] } } },
       { securityContext: undefined },
+      { lifecycle: { postStart: { exec: { command: ["culvert", "firewall", "clear"] } } } },
+      { livenessProbe: { exec: { command: ["culvert", "firewall", "clear"] } } },
+      { envFrom: [{ configMapRef: { name: "bypass" } }] },
+      { env: [...(sidecar!.env as ReadonlyArray<object>), { name: "CULVERT_BYPASS_FILE", value: "/etc/culvert/all" }] },
     ])
       expect(changed(change).length).toBeGreaterThan(0)
     expect(
