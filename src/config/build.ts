@@ -6,7 +6,15 @@ import { Contents, type ReadFile } from "./content.ts"
 import { Diagnostics, quote } from "./diagnostic.ts"
 import { credentialsOf, identityOf, requireProof } from "./identity.ts"
 import { type Inspection, inspectIdentity, inspectTrust } from "./inspection.ts"
-import { authOf, compressionOf, dataCiphersOf, fallbackOf, staticCipherOf, tlsOf } from "./negotiation.ts"
+import {
+  authOf,
+  compressionOf,
+  dataCiphersOf,
+  fallbackOf,
+  statedCipherOf,
+  staticCipherOf,
+  tlsOf,
+} from "./negotiation.ts"
 import { keepaliveOptions, networkOptions } from "./options.ts"
 import type { PlainRemote, Profile, Remote, StaticKeyProfile, TlsProfile } from "./profile.ts"
 import { directionOf, remotesOf } from "./remotes.ts"
@@ -106,6 +114,7 @@ const tlsProfileOf = (
     tls,
     dataCiphers: [cipher, ...ciphers] as const,
     dataCiphersFallback,
+    cipher: statedCipherOf(settings),
   }
   const pull = settings.has("client") || settings.has("pull")
   return pull ? { ...own, pull, credentials } : { ...own, pull, credentials: undefined }

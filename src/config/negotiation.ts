@@ -97,6 +97,12 @@ export const fallbackOf = (settings: Settings, report: Diagnostics): DataCipher 
   return cipher
 }
 
+/** `cipher` beside TLS. */
+export const statedCipherOf = (settings: Settings): DataCipher | undefined => {
+  const setting = settings.last("cipher")
+  return setting && dataCipher(setting.values[0])
+}
+
 /** The cipher of `secret`. */
 export const staticCipherOf = (settings: Settings, report: Diagnostics): CbcCipher | undefined => {
   const setting = settings.last("cipher")

@@ -104,8 +104,9 @@ const compression = ({ framing, allow }: Compression): ReadonlyArray<string> => 
   ...(allow === "no" ? line("allow-compression", "no") : []),
 ]
 
-const negotiation = ({ tls, dataCiphers, dataCiphersFallback }: TlsProfile): ReadonlyArray<string> => [
+const negotiation = ({ tls, cipher, dataCiphers, dataCiphersFallback }: TlsProfile): ReadonlyArray<string> => [
   ...setting("data-ciphers", dataCiphers.join(":")),
+  ...(cipher === undefined ? [] : line("cipher", cipher)),
   ...(dataCiphersFallback === undefined ? [] : line("data-ciphers-fallback", dataCiphersFallback)),
   ...setting("tls-version-min", tls.minimum),
   ...(tls.maximum === undefined ? [] : line("tls-version-max", tls.maximum)),

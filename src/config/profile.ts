@@ -127,6 +127,8 @@ const tls = {
   ),
   dataCiphers: Schema.NonEmptyArray(DataCipher),
   dataCiphersFallback: optional(DataCipher),
+  /** Decides nothing: the server is told, and may compare it with its own. */
+  cipher: optional(DataCipher),
 }
 
 /** Keys are exchanged with TLS, and the server is known by `trust`. Only a client that pulls can log in. */

@@ -200,7 +200,7 @@ export const crypto = {
     takes: takes([nameList]),
     push: "other",
     otherwise: "negotiated",
-    doc: "From a server: the cipher it chose. In a file the cipher of `secret`; with TLS it has no effect, as in OpenVPN 2.6: `data-ciphers` are negotiated.",
+    doc: "From a server: the cipher it chose. In a file the cipher of `secret`; with TLS the server is told and nothing follows, as in OpenVPN 2.6: `data-ciphers` are negotiated.",
   }),
   "ncp-disable": ignoredLoudly(
     "removed in OpenVPN 2.6: the cipher is always negotiated",
