@@ -1,39 +1,16 @@
 /**
  * Everything that changes the bytes on the wire, each pair of values in one real connection at least: a ping and 10 MB each
- * way. `CULVERT_MATRIX=full` runs the whole product (hours).
+ * way. `CULVERT_MATRIX=full` runs the whole product (hours), `CULVERT_MATRIX=200` so many cells of it, drawn with CULVERT_SEED.
  */
 import { beforeAll, describe, expect, test } from "bun:test"
-import { type ServerOptions, tunnel, type Wrapping } from "../support/openvpn.ts"
-import { type Cell, everyCell, pairwise } from "../support/pairwise.ts"
+import { axes, type MatrixCell, matrixCells, wrappings } from "../support/matrix.ts"
+import { type ServerOptions, tunnel } from "../support/openvpn.ts"
 import type { Certificate } from "../support/pki.ts"
 import { download, ping, upload } from "../support/traffic.ts"
 import { useBench } from "./bench.ts"
 
 const bench = useBench()
-
-const wrappings: Readonly<Record<string, Wrapping>> = {
-  plain: { type: "plain" },
-  "tls-auth": { type: "tls-auth" },
-  "tls-auth 0": { type: "tls-auth", direction: 1 },
-  "tls-auth 1": { type: "tls-auth", direction: 0 },
-  "tls-crypt": { type: "tls-crypt" },
-  "tls-crypt-v2": { type: "tls-crypt-v2", cookie: "allow-noncookie" },
-  "tls-crypt-v2 cookie": { type: "tls-crypt-v2", cookie: "force-cookie" },
-}
-
-const axes = {
-  transport: ["udp", "tcp"],
-  wrapping: Object.keys(wrappings),
-  cipher: [
-    ...(["AES-256-GCM", "AES-192-GCM", "AES-128-GCM", "CHACHA20-POLY1305"] as const),
-    ...(["AES-256-CBC", "AES-192-CBC", "AES-128-CBC"] as const),
-  ],
-  auth: ["SHA1", "SHA256", "SHA384", "SHA512"],
-  keys: ["EKM", "PRF"],
-  tlsVersion: ["1.2", "1.3"],
-  certificate: ["rsa", "ec", "ed25519"],
-} as const
-const cells = process.env.CULVERT_MATRIX === "full" ? everyCell(axes) : pairwise(axes)
+const cells = matrixCells(process.env.CULVERT_MATRIX, Number(process.env.CULVERT_SEED ?? 1))
 
 describe("a ping and 10 MB both ways", () => {
   const certificates = new Map<string, { readonly server: Certificate; readonly client: Certificate }>()
@@ -48,7 +25,7 @@ describe("a ping and 10 MB both ways", () => {
     }
   })
 
-  const name = (cell: Cell<typeof axes>) => Object.values(cell).join(", ")
+  const name = (cell: MatrixCell) => Object.values(cell).join(", ")
   test.each(cells.map((cell) => [name(cell), cell] as const))("%s", async (_name, cell) => {
     const { server: certificate, client: own } = certificates.get(cell.certificate)!
     const options: ServerOptions = {
