@@ -41,5 +41,8 @@ sort -u "$root/files" | while read -r file; do
   dpkg -S "$file" 2>/dev/null || dpkg -S "${file#/usr}" 2>/dev/null || true
 done | sed 's/:.*//' | { cat; echo ca-certificates; echo base-files; } | sort -u | while read -r package; do
   dpkg -s "$package" > "$root/var/lib/dpkg/status.d/$package"
+  # The licences under which they may be passed on.
+  mkdir -p "$root/usr/share/doc/$package"
+  cp -L "/usr/share/doc/$package/copyright" "$root/usr/share/doc/$package/"
 done
 rm "$root/files"

@@ -11,7 +11,7 @@ export const metricsPage = (): string => `# Metrics
 
 The names of the byte counters are those of the usual OpenVPN exporters. Everything is read when it is scraped or counted when
 an event happens, nothing per packet. Counters start at zero with the process and go on over reconnects. Labels have few
-values: there is one time series a row, a reason, or a phase. A scrape is of one moment and costs less than 1 ms of processor time;
+values: there is one time series a row, a reason, or a phase. A scrape is of one moment and costs about 1 ms of processor time;
 \`npm test -- test/container\` prints the figure.
 
 | Metric | Type | Labels | Meaning |

@@ -65,6 +65,13 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
       expect(Math.abs(megabytes - stated(/(\d+) MB, of which/))).toBeLessThan(3)
     })
 
+    test("lists its packages for scanners, each with its licence", async () => {
+      const paths = (await built().files()).map(({ path }) => path)
+      const packages = paths.flatMap((path) => /^\/var\/lib\/dpkg\/status\.d\/(.+)$/.exec(path)?.[1] ?? [])
+      for (const name of ["iproute2", "libc6", "libssl3t64", "nftables"]) expect(packages).toContain(name)
+      for (const name of packages) expect(paths).toContain(`/usr/share/doc/${name}/copyright`)
+    })
+
     test("read-only, NET_ADMIN alone, no new privileges: probes, traffic, and SIGTERM ends it with 0", async () => {
       const options: ServerOptions = { push: ["redirect-gateway def1"] }
       await using _server = await bench.serve(options)
