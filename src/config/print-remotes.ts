@@ -40,7 +40,7 @@ const partsOfRemote = (remote: Remote, pull: boolean, shown: boolean) => ({
   timeout: setting("server-poll-timeout", remote.connectTimeout),
   retry: setting("connect-retry", remote.connectRetry.wait, remote.connectRetry.maximum),
   exit: remote.explicitExitNotify === undefined ? [] : line("explicit-exit-notify", remote.explicitExitNotify),
-  mtu: setting("tun-mtu", remote.tunMtu),
+  mtu: remote.occMtu === undefined ? setting("tun-mtu", remote.tunMtu) : line("tun-mtu", remote.tunMtu, remote.occMtu),
   packet: setting("max-packet-size", remote.maxPacketSize),
   mssfix: mssfix(remote),
   fragment:

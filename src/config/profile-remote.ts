@@ -58,6 +58,8 @@ const endpoint = {
   connectTimeout: Seconds,
   connectRetry: Schema.Struct({ wait: Seconds, maximum: Seconds }),
   tunMtu: between(100, 65535),
+  /** What the options string says in its place; undefined: the same. */
+  occMtu: optional(between(100, 65535)),
   /** MSS clamp: "off", or a size that counts the outer headers (`mtu`), the UDP payload (`payload`) or the inner packet (`fixed`). */
   mssfix: Schema.Union([
     Schema.Literal("off"),

@@ -1,10 +1,10 @@
 /** Sizes of a connection: `tun-mtu` or `link-mtu`, `mssfix` and `fragment`, with what OpenVPN 2.6 makes of those that are not given. */
-import { cbcCipher, digest } from "./ciphers.ts"
+import { dataCipher, digest } from "./ciphers.ts"
 import type { Diagnostics } from "./diagnostic.ts"
 import type { DigestName, Remote } from "./profile.ts"
 import type { Settings } from "./settings.ts"
 
-export type Sizes = Pick<Remote, "tunMtu" | "mssfix" | "fragment">
+export type Sizes = Pick<Remote, "tunMtu" | "occMtu" | "mssfix" | "fragment">
 
 /** `isStatic`: with a static key, whose packets are built otherwise. */
 export const sizesOf = (
@@ -15,13 +15,14 @@ export const sizesOf = (
 ): Sizes => {
   const fragment = transport === "udp" ? fragmentOf(scope) : undefined
   const tunMtu = tunMtuOf(scope, transport, isStatic, report)
+  const own = { tunMtu, occMtu: scope.last("tun-mtu")?.values[1], fragment }
   const given = scope.last("mssfix")
   const maxPacketSize = given === undefined ? scope.last("max-packet-size")?.values[0] : undefined
   const [size, counts = "payload"] = given?.values ?? []
-  if (size !== undefined) return { tunMtu, fragment, mssfix: size === 0 ? "off" : { size, counts } }
+  if (size !== undefined) return { ...own, mssfix: size === 0 ? "off" : { size, counts } }
   // `link-mtu` alone asks for no clamp.
   const isOff = scope.last("link-mtu") !== undefined && fragment === undefined && maxPacketSize === undefined
-  return { tunMtu, fragment, mssfix: isOff ? "off" : defaultMssfix({ tunMtu, fragment, maxPacketSize }) }
+  return { ...own, mssfix: isOff ? "off" : defaultMssfix({ tunMtu, fragment, maxPacketSize }) }
 }
 
 /** What `mssfix` comes to when no size is given. The maximum packet size counts only when it is given itself. */
@@ -53,11 +54,14 @@ const tunMtuOf = (scope: Settings, transport: Remote["transport"], isStatic: boo
 
 /** As OpenVPN reckons when it does not know yet what will be negotiated: `cipher` and `data-ciphers-fallback` tell. */
 const linkOverhead = (scope: Settings, transport: Remote["transport"], isStatic: boolean): number => {
+  const name = scope.lastOf("cipher", "data-ciphers-fallback")?.values[0]
+  const cipher = name === undefined ? undefined : dataCipher(name)
   const hash = digestLength[digest(scope.values("auth")[0]) ?? "SHA1"]
-  const cipher = scope.lastOf("cipher", "data-ciphers-fallback")?.values[0]
-  const isCbc = isStatic || (cipher !== undefined && cbcCipher(cipher) !== undefined)
-  const head = isStatic ? 0 : 1
-  return head + hash + (isCbc ? vectorAndPadding : packetId) + (transport === "tcp" ? frameLength : 0)
+  const opcode = isStatic ? 0 : 1
+  const frame = transport === "tcp" ? frameLength : 0
+  if (isStatic || cipher?.endsWith("-CBC")) return opcode + vectorAndPadding + hash + frame
+  if (cipher === undefined) return opcode + packetId + hash + frame
+  return opcode + packetId + nonce + (cipher.endsWith("-GCM") ? block : 1) + tag + frame
 }
 
 const digestLength: Readonly<Record<DigestName, number>> = {
@@ -68,7 +72,10 @@ const digestLength: Readonly<Record<DigestName, number>> = {
   SHA384: 48,
   SHA512: 64,
 }
-const vectorAndPadding = 32
+const block = 16
+const vectorAndPadding = 2 * block
+const nonce = 12
+const tag = 16
 const packetId = 4
 /** The length before each packet on a stream. */
 const frameLength = 2

@@ -12,14 +12,19 @@ import type {
   StaticKeyProfile,
   Transport,
 } from "../config/profile.ts"
-import { cipherKeyLength, longPacketIdLength } from "./datachannel.ts"
+import { cipherKeyLength, isCbc, longPacketIdLength, packetIdLength, tagLength } from "./datachannel.ts"
 import { digestLength } from "./wrap.ts"
 
 export interface OptionsStringFacts {
   readonly deviceType: Profile["device"]["type"]
   readonly transport: Transport
   readonly tunMtu: number
+  /** What is said in its place; undefined: the same. */
+  readonly occMtu?: number | undefined
   readonly auth: DigestName
+  /** `cipher` as the file has it, and what is offered. */
+  readonly cipher?: DataCipher | undefined
+  readonly dataCiphers: ReadonlyArray<DataCipher>
   readonly wrapping: ControlWrapping
   /** `comp-lzo` in the string: any framing of compression. */
   readonly compression: Compression | undefined
@@ -28,20 +33,21 @@ export interface OptionsStringFacts {
 
 /** As OpenVPN 2.6 composes it for a client that negotiates its cipher. */
 export const optionsString = (facts: OptionsStringFacts): string => {
-  const { deviceType, transport, tunMtu, auth, wrapping } = facts
-  // 2.6 reckons with opcode, packet id and one 16-byte IV for a cipher that is not known yet.
-  const linkMtu = tunMtu + frameLength[deviceType] + 21 + digestLength[auth] + framingLength(facts)
+  const { deviceType, transport, tunMtu, auth, cipher, dataCiphers, wrapping } = facts
+  const authenticates = cipher !== undefined && !isCbc(cipher)
+  const linkMtu = tunMtu + frameLength[deviceType] + encryptionLength(facts) + framingLength(facts)
   const tlsAuth = wrapping._tag === "TlsAuth"
   const fields = [
     "V4",
     `dev-type ${deviceType}`,
     `link-mtu ${linkMtu}`,
-    `tun-mtu ${tunMtu}`,
+    `tun-mtu ${facts.occMtu ?? tunMtu}`,
     `proto ${transport === "udp" ? "UDPv4" : "TCPv4_CLIENT"}`,
     ...framings(facts),
     ...(tlsAuth && wrapping.direction !== undefined ? [`keydir ${wrapping.direction}`] : []),
-    `auth ${auth}`,
-    "keysize 128",
+    ...(cipher !== undefined && dataCiphers.includes(cipher) ? [`cipher ${cipher}`] : []),
+    `auth ${authenticates ? "[null-digest]" : auth}`,
+    `keysize ${cipher === undefined ? 128 : 8 * cipherKeyLength[cipher]}`,
     ...(tlsAuth ? ["tls-auth"] : []),
     "key-method 2",
     "tls-client",
@@ -49,17 +55,26 @@ export const optionsString = (facts: OptionsStringFacts): string => {
   return fields.join(",")
 }
 
+/** As 2.6 reckons: opcode, packet id, initialisation vector, the most that padding takes, and digest or tag. */
+const encryptionLength = ({ cipher, auth }: OptionsStringFacts): number => {
+  const head = 1 + packetIdLength
+  // Blowfish, which is what a file without `cipher` means.
+  if (cipher === undefined) return head + 8 + 8 + digestLength[auth]
+  if (isCbc(cipher)) return head + 2 * cbcBlock + digestLength[auth]
+  return head + 12 + (cipher === "CHACHA20-POLY1305" ? 1 : cbcBlock) + tagLength
+}
+
 /** What OpenVPN allows for the head of a frame (`tun-mtu-extra`). */
 const frameLength = { tun: 0, tap: 32 } as const
 
 export interface StaticKeyFacts {
-  readonly remote: Pick<Remote, "transport" | "tunMtu" | "fragment">
+  readonly remote: Pick<Remote, "transport" | "tunMtu" | "occMtu" | "fragment">
   readonly profile: Pick<StaticKeyProfile, "device" | "staticKey" | "cipher" | "auth" | "compression" | "network">
 }
 
 /** With a static key: what we say of ourselves, and what the peer should say, which is the same from its end. */
 export const staticKeyOptionsString = ({ remote, profile }: StaticKeyFacts, whose: "ours" | "theirs"): string => {
-  const { transport, tunMtu, fragment } = remote
+  const { transport, tunMtu, occMtu = tunMtu, fragment } = remote
   const { device, auth, cipher, compression, staticKey } = profile
   const facts = { transport, compression, fragment }
   // With an initialisation vector and the most that padding may take.
@@ -72,7 +87,7 @@ export const staticKeyOptionsString = ({ remote, profile }: StaticKeyFacts, whos
     "V4",
     `dev-type ${device.type}`,
     `link-mtu ${linkMtu}`,
-    `tun-mtu ${tunMtu}`,
+    `tun-mtu ${occMtu}`,
     `proto ${transport === "udp" ? "UDPv4" : whose === "ours" ? "TCPv4_CLIENT" : "TCPv4_SERVER"}`,
     ...(addresses === undefined ? [] : [`ifconfig ${addresses}`]),
     ...framings(facts),

@@ -36,11 +36,15 @@ export interface SessionOptions {
   readonly pushPolicy: { readonly pullFilters: Profile["pullFilters"]; readonly routeNopull: boolean }
   readonly dataCiphers: ReadonlyArray<DataCipher>
   readonly dataCiphersFallback: DataCipher | undefined
+  /** As the file says: only told to the server. */
+  readonly cipher?: DataCipher | undefined
   /** As the file says; a server may push another framing. */
   readonly compression: Compression | undefined
   /** Outlives the session. Asked once for each key exchange, when it is sent. */
   readonly login: Login
   readonly tunMtu: number
+  /** What the options string says in its place; undefined: the same. */
+  readonly occMtu?: number | undefined
   /** As the file says; the other side has to have it too. */
   readonly fragment?: Remote["fragment"]
   readonly maxPacketSize: number

@@ -20,7 +20,10 @@ import { closeReason } from "./reasons.ts"
 import { keySlots } from "./statickey.ts"
 
 export interface StaticKeyOptions {
-  readonly remote: Pick<Remote, "transport" | "tunMtu" | "fragment" | "connectTimeout" | "explicitExitNotify">
+  readonly remote: Pick<
+    Remote,
+    "transport" | "tunMtu" | "occMtu" | "fragment" | "connectTimeout" | "explicitExitNotify"
+  >
   readonly outerFamily: "ipv4" | "ipv6"
   readonly profile: Pick<StaticKeyProfile, "device" | "staticKey" | "cipher" | "auth" | "compression" | "network">
   /** Unix milliseconds, later than of any session with this key before: the peer takes nothing that is older. */

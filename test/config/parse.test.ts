@@ -37,6 +37,7 @@ describe("defaults", () => {
         explicitExitNotify: undefined,
         controlWrapping: { _tag: "Plain" },
         tunMtu: 1500,
+        occMtu: undefined,
         mssfix: { size: 1492, counts: "mtu" },
         fragment: undefined,
         maxPacketSize: 1250,

@@ -38,6 +38,12 @@ describe("mssfix", () => {
   })
 })
 
+test("tun-mtu may say another size to the other side than it has", () => {
+  const { tunMtu, occMtu } = parsed(minimal("tun-mtu 1400 1450")).profile.remotes[0]
+  expect([tunMtu, occMtu]).toEqual([1400, 1450])
+  expect(sizes(minimal("tun-mtu 1400 1450"))).toEqual([1400, "1400 fixed"])
+})
+
 describe("link-mtu", () => {
   test.each([
     ["link-mtu 1400", [1375, "off"]],
@@ -46,6 +52,8 @@ describe("link-mtu", () => {
     ["link-mtu 1400\nproto tcp", [1373, "off"]],
     ["link-mtu 1400\ncomp-lzo no", [1375, "off"]],
     ["link-mtu 1400\ncipher AES-256-CBC", [1347, "off"]],
+    ["link-mtu 1400\ncipher AES-256-GCM", [1351, "off"]],
+    ["link-mtu 1400\ncipher CHACHA20-POLY1305", [1366, "off"]],
     ["link-mtu 1400\ndata-ciphers-fallback AES-128-CBC", [1347, "off"]],
     ["link-mtu 1400\nmssfix", [1375, "off"]],
     ["link-mtu 1400\nmssfix 1300 mtu", [1375, "1300 mtu"]],

@@ -260,7 +260,14 @@ test("what the peer of a static key says of its options ends in a word or in not
   const options: StaticKeyOptions = {
     unixTime: 0,
     outerFamily: "ipv4",
-    remote: { transport: "udp", tunMtu: 1500, fragment: undefined, connectTimeout: 60, explicitExitNotify: undefined },
+    remote: {
+      transport: "udp",
+      tunMtu: 1500,
+      occMtu: undefined,
+      fragment: undefined,
+      connectTimeout: 60,
+      explicitExitNotify: undefined,
+    },
     profile: {
       device: { type: "tun", name: "tun" },
       staticKey: { key: Redacted.make(staticKey), direction: 1 },

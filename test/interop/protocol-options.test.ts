@@ -19,7 +19,6 @@ const cells: ReadonlyArray<readonly [string, ServerOptions, ReadonlyArray<string
   ["compress stub-v2 over tcp", { transport: "tcp" }, ["compress stub-v2"]],
   ["tun-mtu 1400", {}, ["tun-mtu 1400"]],
   ["tun-mtu 1400 1450", {}, ["tun-mtu 1400 1450"]],
-  ["link-mtu 1400", {}, ["link-mtu 1400"]],
   ["fragment 1300 and comp-lzo no", {}, ["fragment 1300", "comp-lzo no"]],
   ["IPv6 outside", { family: "ipv6" }, []],
 ]

@@ -107,6 +107,7 @@ describe("the options string", () => {
     transport: "udp",
     tunMtu: 1500,
     auth: "SHA1",
+    dataCiphers: ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305", "AES-192-CBC"],
     wrapping: { _tag: "Plain" },
     compression: undefined,
   } as const
@@ -124,6 +125,20 @@ describe("the options string", () => {
     expect(optionsString({ ...facts, deviceType: "tap", tunMtu: 1400 })).toStartWith(
       "V4,dev-type tap,link-mtu 1473,tun-mtu 1400,",
     )
+  })
+
+  test.each([
+    ["AES-256-GCM", {}, "link-mtu 1549,tun-mtu 1500,proto UDPv4,cipher AES-256-GCM,auth [null-digest],keysize 256,"],
+    ["CHACHA20-POLY1305", {}, "link-mtu 1534,tun-mtu 1500,proto UDPv4,cipher CHACHA20-POLY1305,auth [null-digest],"],
+    ["AES-256-CBC", {}, "link-mtu 1557,tun-mtu 1500,proto UDPv4,auth SHA1,keysize 256,"],
+    [
+      "AES-192-CBC",
+      { auth: "SHA512", transport: "tcp", compression: { framing: "lzo-off", allow: "no" } },
+      "link-mtu 1604,tun-mtu 1500,proto TCPv4_CLIENT,comp-lzo,cipher AES-192-CBC,auth SHA512,keysize 192,",
+    ],
+    ["AES-256-CBC", { deviceType: "tap" }, "link-mtu 1589,"],
+  ] as const)("with cipher %s in the file is what 2.6.14 prints", (cipher, others, expected) => {
+    expect(optionsString({ ...facts, ...others, cipher })).toContain(expected)
   })
 
   test("fields are found by their whole name", () => {

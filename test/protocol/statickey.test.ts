@@ -12,7 +12,7 @@ import { type StaticKeyOptions, StaticKeySession } from "../../src/protocol/stat
 const block = Uint8Array.from({ length: 256 }, (_, index) => index)
 
 type Change = Partial<Pick<StaticKeyProfile, "cipher" | "auth" | "compression">> &
-  Partial<Pick<Remote, "transport" | "tunMtu" | "fragment" | "explicitExitNotify">> & {
+  Partial<Pick<Remote, "transport" | "tunMtu" | "occMtu" | "fragment" | "explicitExitNotify">> & {
     readonly key?: Uint8Array
     readonly direction?: 0 | 1
   }
@@ -23,6 +23,7 @@ const optionsFor = (change: Change = {}): StaticKeyOptions => ({
   remote: {
     transport: "udp",
     tunMtu: 1500,
+    occMtu: undefined,
     fragment: undefined,
     connectTimeout: 20,
     explicitExitNotify: undefined,
@@ -141,6 +142,12 @@ describe("options", () => {
       { transport: "tcp", direction: 0, compression: { framing: "stub-v2", allow: "no" } },
       "V4,dev-type tun,link-mtu 1562,tun-mtu 1500,proto TCPv4_CLIENT,ifconfig 10.1.0.2 10.1.0.1,comp-lzo,keydir 0,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
       "V4,dev-type tun,link-mtu 1562,tun-mtu 1500,proto TCPv4_SERVER,ifconfig 10.1.0.1 10.1.0.2,comp-lzo,keydir 1,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
+    ],
+    [
+      "tun-mtu 1400 1450",
+      { tunMtu: 1400, occMtu: 1450 },
+      "V4,dev-type tun,link-mtu 1460,tun-mtu 1450,proto UDPv4,ifconfig 10.1.0.2 10.1.0.1,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
+      "V4,dev-type tun,link-mtu 1460,tun-mtu 1450,proto UDPv4,ifconfig 10.1.0.1 10.1.0.2,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
     ],
   ]
 

@@ -51,7 +51,7 @@ export const network = {
     connection: true,
     push: "other",
     updatable: true,
-    doc: "MTU of the tun device.",
+    doc: "MTU of the tun device, and what the other side is told of it where that differs.",
   }),
   "tun-mtu-max": ignored("buffers hold the largest packet", "Largest MTU that a server may push.", {
     takes: takes([integer("bytes", 68, 65536)]),
