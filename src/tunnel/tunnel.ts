@@ -98,6 +98,12 @@ const layer = (profile: Profile, pod: Pod) =>
 const raise = Effect.fnUntraced(function* (pod: Pod) {
   const status = yield* StatusRef
   if (!pod.managed) {
+    if (pod.settings.killSwitch === "on") {
+      return yield* new HostRefused({
+        message:
+          "CULVERT_KILL_SWITCH=on, and the right to set one is missing: it needs CAP_NET_ADMIN (securityContext.capabilities.add: [NET_ADMIN])",
+      })
+    }
     yield* status.update({ killSwitch: "none" })
     yield* status.event(
       "kill_switch_none",

@@ -2,7 +2,7 @@
 import { afterEach, expect } from "bun:test"
 import { eventually } from "../support/child.ts"
 import { bun, Client, exitCode, project } from "../support/culvert.ts"
-import { networkState, outer } from "../support/lab.ts"
+import { outer } from "../support/lab.ts"
 import { clientConfiguration, OpenVpnServer, type ServerOptions } from "../support/openvpn.ts"
 import { ping } from "../support/traffic.ts"
 import { testCulvert, useBench } from "./bench.ts"
@@ -153,44 +153,4 @@ testCulvert("CULVERT_KILL_SWITCH=off leaves no table", async () => {
   await outside(outer.server.ipv4)
   expect((await client.stop()).code).toBe(exitCode.stopped)
   expect(await lab.client.succeed(["nft", "list", "ruleset"])).toBe(before)
-})
-
-testCulvert("what cannot be set is refused with the way to mend it, and nothing is half applied", async () => {
-  const { lab } = bench
-  const state = await networkState(lab.client)
-  // A kernel without nftables looks like this to the program.
-  const without = lab.write(
-    "no-nft/nft",
-    "#!/bin/sh\necho 'Error: Could not process rule: Operation not supported' >&2\nexit 1\n",
-    0o755,
-  )
-  const path = { PATH: `${without.replace(/\/nft$/, "")}:${process.env.PATH}` }
-  await using client = bench.connect({}, {}, { environment: path })
-  expect(await client.child.exited()).toBe(exitCode.hostRefused)
-  expect(client.child.output).toMatch(/nf_tables/)
-  expect(client.child.output).toMatch(/CULVERT_KILL_SWITCH=off/)
-  expect(await networkState(lab.client)).toBe(state)
-  expect(await lab.client.succeed(["nft", "list", "ruleset"])).not.toContain("culvert")
-  await ping(lab.client, outer.server.ipv4)
-})
-
-testCulvert("a table of somebody else that is in the way is named", async () => {
-  const { lab } = bench
-  await using _server = await bench.serve()
-  const rules = lab.write(
-    "foreign.nft",
-    "table inet strict { chain out { type filter hook output priority 10; policy drop; oifname lo accept; }; }",
-  )
-  await lab.client.succeed(["nft", "-f", rules])
-  try {
-    await using client = bench.connect({}, { lines: ["connect-timeout 1"] })
-    const { message } = await client.event("disconnected")
-    expect(message).toContain("inet strict")
-    expect(message).toContain("nft list ruleset")
-    expect(await client.probe("/readyz")).toBe(503)
-    await lab.client.succeed(["nft", "delete", "table", "inet", "strict"])
-    await client.ready()
-  } finally {
-    await lab.client.finish(["nft", "delete", "table", "inet", "strict"])
-  }
 })
