@@ -6,7 +6,7 @@ import { parse } from "../../src/config/index.ts"
 import { withReference } from "../../src/injector/reference.ts"
 import type { Defaults } from "../../src/injector/sidecar.ts"
 import { containerName } from "../../src/injector/sidecar.ts"
-import { admitted, asking, defaults, type PodObject } from "../injector/cluster.ts"
+import { admitted, ask, asking, defaults, type PodObject } from "../injector/cluster.ts"
 import { contextOf, evaluate, type Policy } from "./cel.ts"
 import { build, files, type KubeObject, k8s, kubectl, kustomizations, type Loose, read, validate } from "./manifests.ts"
 
@@ -213,4 +213,13 @@ test("docs/kubernetes.md has the tables of annotations and settings; CULVERT_GOL
   else expect(page).toBe(current)
   expect(current).toContain("`culvert.dev/bypass`")
   expect(current).toContain("`CULVERT_CLUSTER_NETWORKS`")
+})
+
+test("docs/kubernetes.md has every message with which a pod is refused", () => {
+  const page = readFileSync(join(k8s, "../docs/kubernetes.md"), "utf8")
+  const quoted = [...page.matchAll(/`([^`\n]{12,})`/g)].map(([, text]) => text!.replace(/^\.\.\. /, ""))
+  const ofPolicy = validating.spec.validations!.map(({ message }) => message)
+  const { message } = ask(asking({ hostNetwork: true })).status!
+  for (const said of [...ofPolicy, message.replace("culvert: ", "")])
+    expect({ said, isThere: quoted.some((text) => said.includes(text)) }).toEqual({ said, isThere: true })
 })
