@@ -30,14 +30,17 @@ export class Control extends Context.Service<
           const untilPause = Effect.gen(function* () {
             for (;;) {
               const wish = yield* other(asked, "resume")
-              if (wish === "pause") return
+              if (wish === "pause") {
+                // Closing its links takes a moment, in which nobody shall take it for connected.
+                yield* status.update({ phase: "paused", nextTry: undefined, lastError: undefined, handover: undefined })
+                return
+              }
               yield* reconnecting
               yield* reconnect
             }
           })
           for (;;) {
             yield* Effect.raceFirst(tunnel, untilPause)
-            yield* status.update({ phase: "paused", nextTry: undefined, lastError: undefined, handover: undefined })
             yield* status.event("paused", "paused, as asked: the tunnel is down and the kill switch stays")
             const wish = yield* other(asked, "pause")
             yield* wish === "resume" ? status.event("resumed", "going on, as asked") : reconnecting

@@ -104,7 +104,10 @@ export const makeFormers = Effect.gen(function* () {
         Effect.onExit(() =>
           Effect.suspend(() => {
             all = all.filter((other) => other !== former)
-            return Effect.andThen(Scope.close(kept, Exit.void), held.close)
+            return Scope.close(kept, Exit.void).pipe(
+              Effect.andThen(held.close),
+              Effect.andThen(Effect.flatMap(network.current, (routes) => status.update({ routes }))),
+            )
           }),
         ),
         Effect.andThen(tell),

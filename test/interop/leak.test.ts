@@ -91,7 +91,10 @@ testCulvert(
           server.resume()
         }),
       )
-      await watched("reload", () => comesBack(client, () => client.child.signal("SIGHUP")))
+      await watched("reload", async () => {
+        await again(client, "handed_over", () => client.child.signal("SIGHUP"))
+        await carried(application)
+      })
       await watched("the data plane's worker crashes", async () => {
         client.child.signal("SIGUSR2")
         await comesBack(client, () =>

@@ -45,6 +45,8 @@ export interface ServerOptions {
   /** Seconds between pings, and of silence until the client restarts. */
   readonly keepalive?: readonly [number, number]
   readonly push?: ReadonlyArray<string>
+  /** False: a second session of a certificate ends the first. */
+  readonly duplicateCn?: boolean
   /** Further directives. */
   readonly lines?: ReadonlyArray<string>
   /**
@@ -199,7 +201,7 @@ function serverConfiguration(lab: Lab, options: ServerOptions): string {
     `key ${certificate.keyFile}`,
     `data-ciphers ${(options.dataCiphers ?? dataCiphers).join(":")}`,
     `keepalive ${ping} ${restart}`,
-    "duplicate-cn",
+    ...(options.duplicateCn === false ? [] : ["duplicate-cn"]),
     "verb 3",
     ...tlsVersionLines(options),
     ...wrappingLines(options.wrapping ?? { type: "plain" }, lab, "server"),

@@ -1,6 +1,6 @@
 /** Traffic of real programs in a lab: ping, downloads with a checked hash, iperf3. */
 import { createHash } from "node:crypto"
-import { rmSync } from "node:fs"
+import { readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Child } from "./child.ts"
@@ -128,6 +128,25 @@ interface IperfSum {
   readonly bits_per_second: number
   readonly lost_packets?: number
   readonly packets?: number
+}
+
+/** Packets that the kernel threw away because a queue was full, on both sides: tun queues, socket buffers, CPU backlogs. */
+export async function fullQueues({ client, server }: Lab): Promise<number> {
+  let sum = 0
+  for (const side of [client, server]) {
+    const [links, queues, ipv4, ipv6] = await Promise.all(
+      ["ip -s -j link show tun0", "tc -s -j qdisc show dev tun0", "cat /proc/net/snmp", "cat /proc/net/snmp6"].map(
+        (command) => side.succeed(command.split(" ")),
+      ),
+    )
+    for (const { stats64 } of JSON.parse(links ?? "[]")) sum += stats64.rx.dropped + stats64.tx.dropped
+    for (const { drops } of JSON.parse(queues ?? "[]")) sum += drops
+    const [names = "", values = ""] = (ipv4 ?? "").split("\n").filter((line) => line.startsWith("Udp:"))
+    sum += Number(values.split(" ")[names.split(" ").indexOf("RcvbufErrors")])
+    sum += Number(/^Udp6RcvbufErrors\s+(\d+)/m.exec(ipv6 ?? "")?.[1])
+  }
+  const backlogs = readFileSync("/proc/net/softnet_stat", "utf8").trim().split("\n")
+  return backlogs.reduce((total, line) => total + Number.parseInt(line.split(" ")[1] ?? "", 16), sum)
 }
 
 function webAddress(address: string): string {

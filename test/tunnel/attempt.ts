@@ -94,6 +94,7 @@ export const world = (plane: MemoryPlane) => {
         pathMtu: () => Effect.succeed(path.bytes),
         setMtu: (device, mtu) => Effect.sync(() => void applied.push(`mtu ${device} ${mtu}`)),
         keep: () => Effect.succeed([]),
+        deepen: () => Effect.void,
         reach: () => Effect.succeed({ device: "eth0", gateway: "10.0.0.1" }),
         facts: () => Effect.succeed({ gateway: { ipv4: undefined, ipv6: undefined }, addresses: [], routes: [] }),
         current: Effect.succeed([]),
