@@ -55,15 +55,18 @@ const listening = (hostname: string, port: number): Effect.Effect<never, ServerC
   Effect.forever(Effect.andThen(Effect.sleep("1 second"), connects(hostname, port)))
 
 const connects = (host: string, port: number) =>
-  Effect.callback<void, ServerCrashed>((resume) => {
-    const socket = createConnection({ host, port })
-    socket.once("connect", () => resume(Effect.void))
-    socket.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "ECONNREFUSED") return resume(Effect.void)
-      resume(Effect.fail(new ServerCrashed({ message: `nobody listens on ${host}:${port} any more` })))
-    })
-    return Effect.sync(() => socket.destroy())
-  }).pipe(Effect.timeoutOption("1 second"))
+  Effect.acquireUseRelease(
+    Effect.sync(() => createConnection({ host, port })),
+    (socket) =>
+      Effect.callback<void, ServerCrashed>((resume) => {
+        socket.once("connect", () => resume(Effect.void))
+        socket.once("error", (error: NodeJS.ErrnoException) => {
+          if (error.code !== "ECONNREFUSED") return resume(Effect.void)
+          resume(Effect.fail(new ServerCrashed({ message: `nobody listens on ${host}:${port} any more` })))
+        })
+      }),
+    (socket) => Effect.sync(() => socket.destroy()),
+  ).pipe(Effect.timeoutOption("1 second"))
 
 const tellDefect = (cause: Cause.Cause<unknown>) =>
   Effect.logError(`answering a request: ${Cause.pretty(cause)}`).pipe(Effect.annotateLogs({ event: "request_failed" }))

@@ -65,12 +65,15 @@ const reach = (target: ReadyTarget, address: string, local: string): Effect.Effe
   target.protocol === "tcp" ? connect(address, target.port, local) : echo(address, local)
 
 const connect = (host: string, port: number, localAddress: string) =>
-  Effect.callback<void, string>((resume) => {
-    const socket = createConnection({ host, port, localAddress })
-    socket.once("connect", () => resume(Effect.void))
-    socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.fail(error.code ?? error.message)))
-    return Effect.sync(() => socket.destroy())
-  })
+  Effect.acquireUseRelease(
+    Effect.sync(() => createConnection({ host, port, localAddress })),
+    (socket) =>
+      Effect.callback<void, string>((resume) => {
+        socket.once("connect", () => resume(Effect.void))
+        socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.fail(error.code ?? error.message)))
+      }),
+    (socket) => Effect.sync(() => socket.destroy()),
+  )
 
 const echo = (address: string, local: string) =>
   Effect.acquireUseRelease(
