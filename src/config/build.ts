@@ -134,6 +134,11 @@ const staticKeyOf = (
         `"${name}" and "secret" (line ${secret.line}) cannot both be given: a static key needs no TLS`,
       )
   }
+  report.warning(
+    secret,
+    "a static key has no forward secrecy: whoever gets it can read all traffic, also that of the past",
+    "tls-client with certificates at both ends",
+  )
   const key = contents.staticKey(secret, settings)
   const cipher = staticCipherOf(settings, report)
   const direction = directionOf(settings, "secret", report)
