@@ -141,6 +141,13 @@ test("a PUSH_REPLY in several parts counts when it is complete, whatever the rec
   expect(pair.client.of("pushed")).toHaveLength(1)
 })
 
+test("key-derivation tls-ekm is the older way to ask for the exporter", () => {
+  const push = [`${pushReply},key-derivation tls-ekm`]
+  const pair = new Pair({ server: { push, derivation: "tls-ekm" } }).connect()
+  expect(pair.agree(0)).toBe(true)
+  expect(pair.client.of("installKey")[0]!.tls).toMatchObject({ derivation: "tls-ekm" })
+})
+
 test("without pull the keys follow the key exchange, with the cipher of the server's options string", () => {
   const optionsString = "V4,dev-type tun,cipher AES-128-GCM,auth SHA1,key-method 2,tls-server"
   const server = { optionsString, cipher: "AES-128-GCM", peerId: undefined, unasked: false } as const
