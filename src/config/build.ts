@@ -142,6 +142,10 @@ const staticKeyOf = (
   const key = contents.staticKey(secret, settings)
   const cipher = staticCipherOf(settings, report)
   const direction = directionOf(settings, "secret", report)
+  if (direction === undefined) {
+    const message = "without a direction both ends send with the same key: packets can be sent back to who sent them"
+    report.warning(secret, message, "key-direction 0 at one end and 1 at the other")
+  }
   return key && cipher && { mode: "static-key", pull: false, staticKey: { key, direction }, cipher }
 }
 

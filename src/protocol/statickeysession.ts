@@ -37,6 +37,8 @@ export class StaticKeySession implements SessionContract {
   #startedAt: Instant = 0
   #askAt: Instant = 0
   #askInterval = firstInterval
+  /** The peer's options were compared: said once, however often it repeats them. */
+  #isCompared = false
 
   constructor(options: StaticKeyOptions) {
     this.#options = options
@@ -122,6 +124,8 @@ export class StaticKeySession implements SessionContract {
   }
 
   #compare(theirs: string): void {
+    if (this.#isCompared) return
+    this.#isCompared = true
     const differing = differingOptions(staticKeyOptionsString(this.#options, "theirs"), theirs)
     if (differing.length === 0) return
     const printable = differing.join("; ").replace(/[^\x20-\x7e]/g, "_")

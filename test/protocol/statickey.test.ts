@@ -163,11 +163,16 @@ describe("options", () => {
     expect(drained(session)).toEqual([{ type: "occ", message: reply(printed[0]![2]) }])
   })
 
-  test("of the peer are compared: a word only where they differ, and nothing of it that cannot be printed", () => {
+  test("of the peer that fit are not worth a word", () => {
     const { session } = started()
     session.occ(0, reply(printed[0]![3]))
     expect(drained(session)).toEqual([])
-    session.occ(0, reply(printed[0]![3].replace("tun-mtu 1500", "tun-mtu 9\x1b[2J")))
+  })
+
+  test("of the peer that do not fit are named once, and nothing of it that cannot be printed", () => {
+    const { session } = started()
+    for (let time = 0; time < 3; time++)
+      session.occ(time, reply(printed[0]![3].replace("tun-mtu 1500", "tun-mtu 9\x1b[2J")))
     expect(drained(session)).toEqual([
       {
         type: "notice",
