@@ -1,5 +1,5 @@
 /** Loads a configuration file with the files it names. The parser is pure; this is where files are read. */
-import { readFileSync, readSync, statSync } from "node:fs"
+import { readdirSync, readFileSync, readSync, statSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { Data, Effect, Result, Runtime } from "effect"
 import {
@@ -52,8 +52,8 @@ const understand = (
   const files = [file]
   const read = (need: FileNeed) => {
     const path = resolve(dirname(file), need.path)
-    files.push(path)
-    const content = readRegular(path, need.maximumBytes)
+    if (need.kind === "file") files.push(path)
+    const content = need.kind === "file" ? readRegular(path, need.maximumBytes) : readDirectory(path)
     return path === need.path ? content : Result.mapError(content, (reason) => `${path}: ${reason}`)
   }
   const inspection = { material, now: Date.now() / 1000 }
@@ -100,6 +100,12 @@ const readRegular = (path: string, maximum: number): Result.Result<Uint8Array, s
     return Result.succeed(readFileSync(path))
   })
 
+const readDirectory = (path: string): Result.Result<Uint8Array, string> =>
+  orReason(() => {
+    readdirSync(path)
+    return Result.succeed(new Uint8Array())
+  })
+
 const readStandardInput = (maximum: number): Result.Result<Uint8Array, string> =>
   orReason(() => {
     const chunks: Array<Uint8Array> = []
@@ -125,7 +131,7 @@ const orReason = (read: () => Result.Result<Uint8Array, string>): Result.Result<
 const reasons: Readonly<Record<string, string>> = {
   ENOENT: "no such file",
   EACCES: "permission denied",
-  ENOTDIR: "a part of the path is no directory",
+  ENOTDIR: "it, or a part of its path, is no directory",
 }
 
 /** Generous for a file with several inlined certificates. */

@@ -4,7 +4,7 @@ import * as Result from "effect/Result"
 import { decodeBase64 } from "./base64.ts"
 import { type Diagnostics, quote } from "./diagnostic.ts"
 import { rowOf } from "./directives.ts"
-import type { Position } from "./lexer.ts"
+import type { Position, Word } from "./lexer.ts"
 import { type Flaw, isOneSequence, readCertificates, readPrivateKey, readRevocations } from "./pem.ts"
 import { type Setting, type Settings, standsForBlock } from "./settings.ts"
 import { type ClientKey, readClientKey, readStaticKey } from "./static-key.ts"
@@ -14,11 +14,13 @@ export interface FileNeed extends Position {
   /** As written, after the directory of `cd` when it is relative. Still relative to the configuration file otherwise. */
   readonly path: string
   readonly directive: string
+  /** Of a directory only that it can be read is asked: its bytes are nobody's business. */
+  readonly kind: "file" | "directory"
   /** More than this is refused. */
   readonly maximumBytes: number
 }
 
-/** Gives the bytes of a file, or why it cannot be read ("no such file"). */
+/** Gives the bytes of a file (none of a directory), or why it cannot be read ("no such file"). */
 export type ReadFile = (need: FileNeed) => Result.Result<Uint8Array, string>
 
 export interface GivenLogin {
@@ -92,6 +94,12 @@ export class Contents {
     return join(this.#directory, path)
   }
 
+  /** The path of a directory; undefined after a complaint. */
+  directory(name: string, at: Word): string | undefined {
+    const path = this.pathOf(at.text)
+    return this.#ask(at, { path, directive: name, kind: "directory", maximumBytes: 0 }) && path
+  }
+
   #checked<A>(named: Setting, settings: Settings, check: (found: Found) => Result.Result<A, Flaw>): A | undefined {
     const setting = standsForBlock(named)
       ? settings.all(named.name).findLast((other) => other.content?.tag === "inline")
@@ -120,16 +128,19 @@ export class Contents {
     if (content === undefined) return undefined
     const at = content.path
     const maximumBytes = rowOf(name).content?.maximumBytes ?? maximumLogin
-    const path = this.pathOf(at.text)
-    const bytes = this.#read({ path, directive: name, line: at.line, column: at.column, maximumBytes })
+    const bytes = this.#ask(at, { path: this.pathOf(at.text), directive: name, kind: "file", maximumBytes })
+    return bytes && { lines: new TextDecoder().decode(bytes).split(/\r?\n/), bytes }
+  }
+
+  #ask({ line, column }: Word, wanted: Omit<FileNeed, keyof Position>): Uint8Array | undefined {
+    const { directive, path, maximumBytes } = wanted
+    const bytes = this.#read({ ...wanted, line, column })
+    if (Result.isSuccess(bytes) && bytes.success.length <= maximumBytes) return bytes.success
     const complaint = Result.isFailure(bytes)
       ? bytes.failure
-      : bytes.success.length > maximumBytes
-        ? `it has ${bytes.success.length} bytes, at most ${maximumBytes} are allowed`
-        : undefined
-    if (complaint !== undefined) this.#report.error(at, `${name}: cannot read ${quote(path)}: ${complaint}`)
-    if (complaint !== undefined || Result.isFailure(bytes)) return undefined
-    return { lines: new TextDecoder().decode(bytes.success).split(/\r?\n/), bytes: bytes.success }
+      : `it has ${bytes.success.length} bytes, at most ${maximumBytes} are allowed`
+    this.#report.error({ line, column }, `${directive}: cannot read ${quote(path)}: ${complaint}`)
+    return undefined
   }
 
   #reportFlaw({ name, content, line, column }: Setting, flaw: Flaw): void {

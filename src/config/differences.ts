@@ -115,9 +115,4 @@ export const acceptedHere = [
     what: "the line ends of Windows in blocks of fingerprints",
     because: "they are accepted everywhere else",
   },
-  {
-    id: "directories",
-    what: "`crl-verify PATH dir` where PATH is no directory",
-    because: "the parser is given files, not directories; it is found out when the tunnel starts",
-  },
 ] as const satisfies ReadonlyArray<Difference>

@@ -19,11 +19,12 @@ export const profileJson = (profile: Profile, options: { readonly secrets?: bool
  */
 export const readsBack = (profile: Profile): boolean => {
   const text = print(profile, { secrets: true })
-  // With `auth-nocache` the file of the login is the one that stays outside; what it holds says nothing here.
-  const read: ReadFile = ({ directive }) =>
-    directive === "auth-user-pass"
-      ? Result.succeed(new TextEncoder().encode("user\npassword\n"))
-      : Result.fail("all is in the file")
+  // What stays outside are directories, and with `auth-nocache` the file of the login; what they hold says nothing here.
+  const read: ReadFile = ({ directive, kind }) => {
+    if (kind === "directory") return Result.succeed(new Uint8Array())
+    if (directive === "auth-user-pass") return Result.succeed(new TextEncoder().encode("user\npassword\n"))
+    return Result.fail("all is in the file")
+  }
   const again = parse(text, { file: "canonical", read, pending: "accept" })
   return Result.isSuccess(again) && revealed(again.success.profile) === revealed(profile)
 }

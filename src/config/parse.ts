@@ -81,6 +81,7 @@ const sourcesOf = (text: string, lines: ReadonlySet<number>): ReadonlyMap<number
     }
     const tag = /^<([a-z0-9-]+)>/.exec(shown)?.[1]
     if (tag !== undefined && tag !== "connection") closing = `</${tag}>`
+    if (!lines.has(index + 1)) continue
     const name = shown.split(/\s/, 1)[0]!.replace(/^--/, "")
     const isOpen = tag !== undefined || (isDirective(name) ? !rowOf(name).secret : isMisspelling(name))
     if (isOpen) sources.set(index + 1, source.slice(0, 255))

@@ -42,8 +42,10 @@ export const requireTrust = (settings: Settings, report: Diagnostics): void => {
 
 const revokedOf = (setting: Setting<readonly ["dir"?]>, settings: Settings, contents: Contents) => {
   const { content } = setting
-  if (setting.values[0] === "dir" && content?.tag === "file")
-    return { _tag: "Directory", path: contents.pathOf(content.path.text) } as const
+  if (setting.values[0] === "dir" && content?.tag === "file") {
+    const path = contents.directory(setting.name, content.path)
+    return path === undefined ? undefined : ({ _tag: "Directory", path } as const)
+  }
   const pem = contents.revocations(setting, settings)
   return pem === undefined ? undefined : ({ _tag: "List", pem } as const)
 }

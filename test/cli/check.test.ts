@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -6,6 +6,9 @@ import { Effect } from "effect"
 import { loadProfile } from "../../src/cli/profile.ts"
 import { staticKey } from "../config/fixtures.ts"
 import { Authority, CLIENT } from "../openssl/authority.ts"
+
+// Each test starts programs, on a machine that may be busy.
+setDefaultTimeout(30_000)
 
 const directory = mkdtempSync(join(tmpdir(), "culvert-check-"))
 const authority = new Authority()
@@ -150,7 +153,10 @@ describe("files", () => {
     expect(errorOf("tls-crypt empty")).toContain(
       'in "empty", line 1: there is no line "-----BEGIN OpenVPN Static key V1',
     )
-    expect(errorOf("tls-crypt good.ovpn/x")).toContain("a part of the path is no directory")
+    expect(errorOf("tls-crypt good.ovpn/x")).toContain("it, or a part of its path, is no directory")
+    expect(errorOf("crl-verify none dir")).toBe('12: error: crl-verify: cannot read "none": none: no such file')
+    expect(errorOf("crl-verify large dir")).toContain("it, or a part of its path, is no directory")
+    expect(culvert("--quiet", write("case.ovpn", `${base}auth-user-pass\ncrl-verify dir dir\n`)).code).toBe(0)
   })
 
   test("that may not be read are said so", async () => {

@@ -20,9 +20,18 @@ const keyLine = 4 + certificate.split("\n").length + 3
 describe("files", () => {
   test("are asked for with place and size; cd goes before relative names", () => {
     expect(needs(minimal("cd keys/\ncert my.crt\nkey /abs/my.key\ntls-auth ta.key 1"), "client.ovpn")).toEqual([
-      { path: "keys/ta.key", directive: "tls-auth", line: 8, column: 10, maximumBytes: 65536 },
-      { path: "keys/my.crt", directive: "cert", line: 6, column: 6, maximumBytes: 1048576 },
-      { path: "/abs/my.key", directive: "key", line: 7, column: 5, maximumBytes: 65536 },
+      { path: "keys/ta.key", directive: "tls-auth", kind: "file", line: 8, column: 10, maximumBytes: 65536 },
+      { path: "keys/my.crt", directive: "cert", kind: "file", line: 6, column: 6, maximumBytes: 1048576 },
+      { path: "/abs/my.key", directive: "key", kind: "file", line: 7, column: 5, maximumBytes: 65536 },
+    ])
+  })
+
+  test("may be directories, of which only that they are there is asked", () => {
+    expect(needs(minimal("crl-verify revoked dir"), "client.ovpn")).toEqual([
+      { path: "revoked", directive: "crl-verify", kind: "directory", line: 5, column: 12, maximumBytes: 0 },
+    ])
+    expect(errorsOf(minimal("crl-verify revoked dir"))).toEqual([
+      '5:12: error: crl-verify: cannot read "revoked": no such file',
     ])
   })
 

@@ -42,11 +42,11 @@ export const minimal = (lines = "") =>
 
 export const noFiles: ReadFile = () => Result.fail("no such file")
 
-/** Serves files from a record, by the path that was asked for. */
+/** Serves files from a record, by the path that was asked for; every directory is there. */
 export const files =
   (contents: Record<string, string>): ReadFile =>
-  ({ path }) => {
-    const content = contents[path]
+  ({ path, kind }) => {
+    const content = kind === "directory" ? "" : contents[path]
     return content === undefined ? Result.fail("no such file") : Result.succeed(new TextEncoder().encode(content))
   }
 

@@ -49,6 +49,6 @@ describe("large hostile files end", () => {
     test(what, () => {
       const result = parse(text, { file: "f", read })
       expect(Result.isFailure(result) && result.failure.length > 0).toBe(true)
-    })
+    }, 20_000)
   }
 })

@@ -141,7 +141,7 @@ const fingerprintOf = (length: number) => new Array(length).fill("Ab").join(":")
 /** By the name of the grammar. */
 const samples: Readonly<Record<string, ReadonlyArray<string>>> = {
   ...Object.fromEntries(numeric.split(" ").map((name) => [name, numbers])),
-  named: ["ca.pem", "ta.key", "login", "missing.pem", "[inline]"],
+  named: ["ca.pem", "ta.key", "login", "missing.pem", "[inline]", "."],
   file: ["ca.pem", "login", "missing", ""],
   directory: ["/tmp", "/nonexistent"],
   path: ["/tmp", "x"],
