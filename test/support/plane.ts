@@ -20,22 +20,28 @@ export class MemoryPlane {
   datagramTooLarge: () => void = () => {}
   /** The peer of the next transport; undefined: nobody answers. */
   server: () => ScriptedServer | undefined
-  /** Of the last transport. */
-  current: { readonly events: Queue.Queue<LinkEvent>; readonly server: ScriptedServer | undefined } | undefined
+  /** Whether servers say which options they have, over the data channel. */
+  answersOcc = true
+  /** By generation, those that are closed included. */
+  readonly links: Array<{ readonly events: Queue.Queue<LinkEvent>; readonly server: ScriptedServer | undefined }> = []
+  /** Generations of the transports that are open. */
+  readonly open = new Set<number>()
 
   constructor(server: () => ScriptedServer | undefined) {
     this.server = server
   }
 
-  /** An event of the worker on the last transport. */
+  /** An event of the worker on the transport that it names. */
   emit(event: LinkEvent): void {
-    if (this.current !== undefined) Queue.offerUnsafe(this.current.events, event)
+    const link = this.links[event.generation - 1]
+    if (link !== undefined) Queue.offerUnsafe(link.events, event)
   }
 
-  /** Lets the server speak: its packets go to the client. */
-  deliver(server: ScriptedServer | undefined = this.current?.server): void {
+  /** Lets a server speak, that of the last transport unless said: its packets go to the client. */
+  deliver(server: ScriptedServer | undefined = this.links.at(-1)?.server): void {
+    const generation = this.links.findLastIndex((link) => link.server === server) + 1
     for (let packet = server?.outgoing(); packet !== undefined; packet = server?.outgoing()) {
-      this.emit({ type: "control", generation: this.opened.length, packet })
+      this.emit({ type: "control", generation, packet })
     }
   }
 
@@ -68,8 +74,14 @@ export class MemoryPlane {
       const events = yield* Queue.unbounded<LinkEvent>()
       const server = this.server()
       const generation = this.opened.push(endpoint)
-      this.current = { events, server }
-      yield* Effect.addFinalizer(() => Effect.sync(() => this.commands.push("detach")))
+      this.links.push({ events, server })
+      this.open.add(generation)
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          this.open.delete(generation)
+          this.commands.push("detach")
+        }),
+      )
       Queue.offerUnsafe(events, { type: "transportOpen", generation })
       const link: Link = {
         events,
@@ -85,7 +97,10 @@ export class MemoryPlane {
           this.linkCounters.lastSend = now()
         },
         occExit: () => this.commands.push("occExit"),
-        occ: () => this.commands.push("occ"),
+        occ: () => {
+          this.commands.push("occ")
+          if (server !== undefined && this.answersOcc) this.emit({ type: "keyUsed", generation, keyId: 0 })
+        },
         carry: () => this.commands.push(`carry ${generation}`),
         drain: (addresses) => this.commands.push(`drain ${generation} ${addresses.join(" ")}`),
         counter: (name) => this.linkCounters[name] ?? 0,

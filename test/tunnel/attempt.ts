@@ -93,7 +93,14 @@ export const world = (plane: MemoryPlane) => {
           Effect.sync(() => void applied.push(...changes.map((change) => change.apply))).pipe(Effect.as([])),
         pathMtu: () => Effect.succeed(path.bytes),
         setMtu: (device, mtu) => Effect.sync(() => void applied.push(`mtu ${device} ${mtu}`)),
-        keep: () => Effect.succeed([]),
+        keep: (changes) =>
+          Effect.acquireRelease(
+            Effect.sync(() => {
+              applied.push(...changes.map((change) => `keep ${change.apply}`))
+              return []
+            }),
+            () => Effect.sync(() => void applied.push(...changes.map((change) => `release ${change.apply}`))),
+          ),
         deepen: () => Effect.void,
         reach: () => Effect.succeed({ device: "eth0", gateway: "10.0.0.1" }),
         facts: () => Effect.succeed({ gateway: { ipv4: undefined, ipv6: undefined }, addresses: [], routes: [] }),
