@@ -8,9 +8,10 @@ import { admitted, ask, asking, defaults, type PodObject } from "../injector/clu
 import { generate } from "../injector/generate.ts"
 import { Child } from "../support/child.ts"
 import { type Admitted, create, findProgram } from "./apiserver/admission.ts"
-import { files, type KubeObject, type Loose, read } from "./manifests.ts"
+import { build, files, type KubeObject, kubectl, kustomizations, type Loose, read } from "./manifests.ts"
 
 const isBuilt = findProgram() !== undefined
+const kubectlProgram = await kubectl()
 const own = (prefix: string) => files.filter((file) => file.startsWith(prefix)).flatMap(read)
 const namespace = (name: string) => ({
   apiVersion: "v1",
@@ -97,6 +98,12 @@ describe.skipIf(!isBuilt)(`Kubernetes' own admission code${isBuilt ? "" : " (npm
     const objects = own("").filter(({ apiVersion }) => !foreign.test(apiVersion))
     expect(objects.length).toBeGreaterThan(25)
     await create({ objects: objects.map(named) }, [])
+    for (const directory of kubectlProgram === undefined
+      ? []
+      : kustomizations.filter((path) => path.startsWith("overlays/"))) {
+      const built = await build(kubectlProgram!, directory)
+      await create({ objects: built.filter(({ apiVersion }) => !foreign.test(apiVersion)) }, [])
+    }
     const misspelt = { ...parameters, dataa: {} }
     await expect(create({ objects: [misspelt] }, [])).rejects.toThrow('unknown field "dataa"')
   })
