@@ -47,6 +47,13 @@ export type Command =
   | { readonly type: "occ"; readonly generation: number; readonly message: Uint8Array }
   /** UDP: the kernel chooses anew from which address packets go to the server; a ping says so to the server. */
   | { readonly type: "roam"; readonly generation: number }
+  /** The kernel's buffers of the link's socket, in bytes, as far as we are allowed to ask for them. */
+  | {
+      readonly type: "resizeBuffers"
+      readonly generation: number
+      readonly send: number | undefined
+      readonly receive: number | undefined
+    }
   /** Packets from the tun go through this link from now on. Without such a link they are read and dropped. */
   | { readonly type: "carry"; readonly generation: number }
   /**

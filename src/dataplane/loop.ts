@@ -14,6 +14,8 @@ import {
   POLLOUT,
   Poll,
   pauseMicroseconds,
+  setReceiveBuffer,
+  setSendBuffer,
   setTimerSlack,
   takeEventfd,
 } from "../linux/index.ts"
@@ -135,6 +137,10 @@ export class Loop {
       case "roam":
         link.transport.roam()
         this.sendOwn(link, PING_MAGIC)
+        return
+      case "resizeBuffers":
+        if (command.send !== undefined) setSendBuffer(link.fd, command.send)
+        if (command.receive !== undefined) setReceiveBuffer(link.fd, command.receive)
         return
       case "carry":
         this.carrying = link

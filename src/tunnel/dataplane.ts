@@ -52,6 +52,8 @@ export interface Link {
   readonly ping: () => void
   readonly occExit: () => void
   readonly occ: (message: Uint8Array) => void
+  /** The buffers of its socket, in bytes; undefined: they stay as they are. */
+  readonly resizeBuffers: (send: number | undefined, receive: number | undefined) => void
   /** Packets from the tun go through this link from now on; without such a link they are dropped. */
   readonly carry: () => void
   /** Packets from these addresses go through this link, whichever carries; none with an empty list. */
@@ -273,6 +275,7 @@ const linkOf = (
   ping: () => send({ type: "ping", generation }),
   occExit: () => send({ type: "occExit", generation }),
   occ: (message) => send({ type: "occ", generation, message }),
+  resizeBuffers: (own, receive) => send({ type: "resizeBuffers", generation, send: own, receive }),
   carry: () => send({ type: "carry", generation }),
   drain: (addresses) => send({ type: "drain", generation, addresses: addresses.map(addressBytes) }),
   counter,

@@ -46,6 +46,8 @@ export const serve = Effect.fnUntraced(function* (connection: Established, { has
     yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(networkRefused))
     const keptAlive = keepaliveOf(profile.keepalive, pushed?.keepalive, remote.transport, profile.pull)
     Queue.offerUnsafe(limits, keptAlive)
+    // 0 says nothing.
+    if (pushed?.sndbuf || pushed?.rcvbuf) link.resizeBuffers(pushed.sndbuf || undefined, pushed.rcvbuf || undefined)
     driver.exitNotify.times = remote.explicitExitNotify ?? pushed?.explicitExitNotify
     const deadAfter = keptAlive.silence?.seconds || undefined
     yield* status.update({ routes: yield* hostNetwork.current, addresses, mtu, deadAfter })

@@ -101,6 +101,7 @@ export class MemoryPlane {
           this.commands.push("occ")
           if (server !== undefined && this.answersOcc) this.emit({ type: "keyUsed", generation, keyId: 0 })
         },
+        resizeBuffers: (send, receive) => this.commands.push(`resizeBuffers ${send} ${receive}`),
         carry: () => this.commands.push(`carry ${generation}`),
         drain: (addresses) => this.commands.push(`drain ${generation} ${addresses.join(" ")}`),
         counter: (name) => this.linkCounters[name] ?? 0,

@@ -1,6 +1,6 @@
 /** Where user name and password come from, and that they are read when they are wanted. */
 import { afterAll, describe, expect, test } from "bun:test"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Redacted, Result } from "effect"
@@ -93,6 +93,7 @@ test("static-challenge with concat sends the code behind the password", () => {
 })
 
 test("crl-verify DIRECTORY is found from wherever the program runs", () => {
+  mkdirSync(join(directory, "revoked"))
   const { trust } = loaded("auth-user-pass", "crl-verify revoked dir") as Extract<Profile, { mode: "tls" }>
   expect(trust.revoked).toEqual({ _tag: "Directory", path: join(directory, "revoked") })
 })
