@@ -135,6 +135,21 @@ export class Client implements AsyncDisposable {
     return stdout
   }
 
+  /** What probe, status and metrics say at one moment; undefined: nobody answers, or that changed between two of them. */
+  async says() {
+    const paths = ["/readyz", "/status", "/metrics", "/readyz"].map((path) => `http://127.0.0.1:4911${path}`)
+    const { stdout, stderr } = await this.#curl(["-w", "%{stderr}%{http_code} ", ...paths])
+    const codes = stderr.trim().split(" ").map(Number)
+    if (codes.length !== 4 || codes[0] !== codes[3]) return undefined
+    const metric = (name: string) => stdout.includes(`\nopenvpn_client_${name} 1\n`)
+    return {
+      isReady: codes[0] === 200,
+      phase: /"phase":"(\w+)"/.exec(stdout)?.[1],
+      readyMetric: metric("ready"),
+      connectedMetric: metric("connected"),
+    }
+  }
+
   /** Resident memory in bytes. */
   residentMemory(): number {
     const status = readFileSync(`/proc/${this.child.pid}/status`, "utf8")
