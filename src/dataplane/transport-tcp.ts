@@ -18,6 +18,7 @@ import {
 } from "../linux/index.ts"
 import { Counter, type Counters } from "./counters.ts"
 import { Drop } from "./drop.ts"
+import { FrameQueue } from "./framequeue.ts"
 import { LARGEST_PACKET, type PacketSink, type Transport } from "./transport.ts"
 
 export class TcpTransport implements Transport {
@@ -28,15 +29,12 @@ export class TcpTransport implements Transport {
   private readonly incoming: Region
   private inHead = 0
   private inTail = 0
-  /** Bytes [outHead, outTail) are whole frames, but for a part of the first that may have been sent. */
-  private readonly outgoing: Region
-  private outHead = 0
-  private outTail = 0
+  private readonly outgoing: FrameQueue
 
   constructor(arena: Arena, counters: Counters) {
     this.counters = counters
     this.incoming = arena.allocate(INCOMING_SIZE)
-    this.outgoing = arena.allocate(OUTGOING_SIZE)
+    this.outgoing = new FrameQueue(arena, OUTGOING_SIZE)
   }
 
   open(fd: number): void {
@@ -44,49 +42,47 @@ export class TcpTransport implements Transport {
     this.isOpen = false
     this.inHead = 0
     this.inTail = 0
-    this.outHead = 0
-    this.outTail = 0
+    this.outgoing.clear()
   }
 
   get interest(): number {
     if (!this.isOpen) return POLLOUT
-    return this.outHead < this.outTail ? POLLIN | POLLOUT : POLLIN
+    return this.outgoing.length > 0 ? POLLIN | POLLOUT : POLLIN
   }
 
   get start(): number {
-    return this.outTail + PREFIX
+    return this.outgoing.tail + PREFIX
   }
 
   get isReady(): boolean {
-    return this.outTail - this.outHead <= OUTGOING_BOUND
+    return this.outgoing.length <= OUTGOING_BOUND
   }
 
   reserve(): Region | undefined {
-    return this.makeRoom(PREFIX + LARGEST_PACKET) ? this.outgoing : undefined
+    return this.outgoing.makeRoom(PREFIX + LARGEST_PACKET) ? this.outgoing.region : undefined
   }
 
   commit(length: number): void {
-    this.outgoing.view.setUint16(this.outTail, length)
-    this.outTail += PREFIX + length
+    this.outgoing.region.view.setUint16(this.outgoing.tail, length)
+    this.outgoing.append(PREFIX + length)
     this.counters.add(Counter.transportWritePackets, 1)
     this.counters.add(Counter.transportWriteBytes, PREFIX + length)
   }
 
   flush(): string | undefined {
     if (!this.isOpen) return undefined
-    while (this.outHead < this.outTail) {
-      const length = this.outTail - this.outHead
-      const sent = sendBytes(this.fd, this.outgoing.at(this.outHead, length), length)
+    const { outgoing } = this
+    while (outgoing.piece > 0) {
+      const { head, piece } = outgoing
+      const sent = sendBytes(this.fd, outgoing.region.at(head, piece), piece)
       if (sent < 0) {
         const reason = errno()
         if (reason === EAGAIN) return undefined
         if (reason === EINTR) continue
         return `send: ${errnoName(reason)}`
       }
-      this.outHead += sent
+      outgoing.take(sent)
     }
-    this.outHead = 0
-    this.outTail = 0
     return undefined
   }
 
@@ -95,11 +91,11 @@ export class TcpTransport implements Transport {
       this.counters.drop(Drop.tooLarge)
       return undefined
     }
-    if (!this.makeRoom(PREFIX + packet.length)) {
+    if (!this.outgoing.makeRoom(PREFIX + packet.length)) {
       this.counters.drop(Drop.transportBusy)
       return undefined
     }
-    this.outgoing.bytes.set(packet, this.outTail + PREFIX)
+    this.outgoing.region.bytes.set(packet, this.outgoing.tail + PREFIX)
     this.commit(packet.length)
     return this.flush()
   }
@@ -165,15 +161,6 @@ export class TcpTransport implements Transport {
       this.inTail -= this.inHead
       this.inHead = 0
     }
-  }
-
-  /** Whether `length` bytes fit behind the queue, which is moved to the front for that if necessary. */
-  private makeRoom(length: number): boolean {
-    if (this.outTail + length <= this.outgoing.length) return true
-    this.outgoing.bytes.copyWithin(0, this.outHead, this.outTail)
-    this.outTail -= this.outHead
-    this.outHead = 0
-    return this.outTail + length <= this.outgoing.length
   }
 }
 
