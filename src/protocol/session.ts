@@ -2,9 +2,9 @@
  * One attempt to talk to one server, sans-IO: bytes and instants in, `Output`s out. The driver calls one of the methods that
  * take `now`, then drains `poll()`, sends what is to be sent, and sets one timer to `nextTimeout()`.
  *
- * A session is the channel (whose packets count), one key state per negotiation (`keystate.ts`), the ring of live keys
- * (`keyring.ts`) and the server's configuration (`configuration.ts`). This file joins them and holds the deadlines. What it
- * does not do: decide when to renegotiate (`tunnel/rekey.ts`), whether to try again (`tunnel/retry.ts`), or touch data packets.
+ * A session is the channel (whose packets count), the key exchange under way (`negotiation.ts`, `keystate.ts`), the ring of live
+ * keys (`keyring.ts`) and the server's configuration (`configuration.ts`). This file joins them. What it does not do: decide when to
+ * renegotiate (`tunnel/rekey.ts`), whether to try again (`tunnel/retry.ts`), or touch data packets.
  */
 import * as Result from "effect/Result"
 import { ControlChannel } from "./channel.ts"
@@ -13,15 +13,16 @@ import { type ClientMessage, encodeClientMessage, parseServerMessage, type Serve
 import type { DropReason } from "./drop.ts"
 import { Keyring } from "./keyring.ts"
 import { keyBlockLength, sliceKeyBlock } from "./keys.ts"
-import { KeyState, type KeyStateEvent } from "./keystate.ts"
+import type { KeyState, KeyStateEvent } from "./keystate.ts"
 import { withFragments } from "./mtu.ts"
 import type { DataChannel } from "./negotiate.ts"
+import { Negotiation } from "./negotiation.ts"
 import { Opcode } from "./opcode.ts"
 import type { CloseReason, Output } from "./output.ts"
 import type { ControlHead, ControlPacket } from "./packet.ts"
 import type { Instant, PeerCheck } from "./ports.ts"
 import { authFailed, closeReason } from "./reasons.ts"
-import { keyStateOptions, type SessionOptions } from "./sessionoptions.ts"
+import type { SessionOptions } from "./sessionoptions.ts"
 import { dynamicWrapLabel } from "./wrap.ts"
 
 /** What a session may wait for. */
@@ -44,22 +45,19 @@ export class Session {
   readonly #options: SessionOptions
   readonly #channel: ControlChannel
   readonly #keyring: Keyring
+  readonly #negotiation: Negotiation
   readonly #configuration: Configuration
   readonly #outputs: Array<Output> = []
   #state: "idle" | "open" | "closed" = "idle"
-  #startedAt: Instant = 0
-  /** The key state that has no keys yet. */
-  #negotiation: KeyState | undefined
-  #nextKeyId = 1
-  /** The key id of the last negotiation when that failed: the server may not have noticed and use it again. */
-  #failedKeyId: number | undefined
 
   constructor(options: SessionOptions) {
     this.#options = options
     this.#channel = new ControlChannel(options.crypto, options.random, options)
-    this.#keyring = new Keyring(options.timers, (output) => this.#outputs.push(output))
+    const emit = (output: Output) => void this.#outputs.push(output)
+    this.#keyring = new Keyring(options.timers, emit)
+    this.#negotiation = new Negotiation(options, this.#channel, emit)
     this.#configuration = new Configuration(options, {
-      emit: (output) => this.#outputs.push(output),
+      emit,
       notice: (level, event, message) => this.#notice(level, event, message),
       send: (now, text) => this.#send(now, text),
       agreed: (state, data) => this.#agreed(state, data),
@@ -71,9 +69,7 @@ export class Session {
   start(now: Instant): void {
     if (this.#state !== "idle") return
     this.#state = "open"
-    this.#startedAt = now
-    this.#negotiation = this.#newKeyState(now, 0)
-    this.#negotiation.timeout(now)
+    this.#negotiation.hardReset(now).timeout(now)
   }
 
   /** A control packet, without TCP's length. It is not kept: the buffer is the caller's again. */
@@ -101,7 +97,7 @@ export class Session {
   /** Begins a soft reset, unless one is under way or the first keys are not there yet. */
   renegotiate(now: Instant): void {
     if (this.#state !== "open" || !this.#canRenegotiate()) return
-    this.#softReset(now, this.#nextKeyId).timeout(now)
+    this.#softReset(now, this.#negotiation.nextKeyId).timeout(now)
   }
 
   /** The first data packet under this key was authenticated: the server has it, so it may be sent with. */
@@ -133,8 +129,8 @@ export class Session {
     const timers: Array<{ readonly at: Instant; readonly reason: TimerReason }> = []
     for (const { nextRetransmit } of this.#states())
       if (nextRetransmit !== undefined) timers.push({ at: nextRetransmit, reason: "retransmit" })
-    const negotiation = this.#negotiationDeadline()
-    if (negotiation !== undefined) timers.push(negotiation)
+    const { deadline } = this.#negotiation
+    if (deadline !== undefined) timers.push(deadline)
     timers.push(...this.#configuration.timers(this.lastReceive))
     const keys = this.#keyring.nextTimeout()
     if (keys !== undefined) timers.push(keys)
@@ -162,7 +158,8 @@ export class Session {
   // Packets
 
   #states(): ReadonlyArray<KeyState> {
-    return this.#negotiation === undefined ? this.#keyring.states : [...this.#keyring.states, this.#negotiation]
+    const { state } = this.#negotiation
+    return state === undefined ? this.#keyring.states : [...this.#keyring.states, state]
   }
 
   #stateOf(keyId: number): KeyState | undefined {
@@ -174,7 +171,7 @@ export class Session {
     if (this.#stateOf(head.keyId) !== undefined) return undefined
     if (head.opcode !== Opcode.SoftResetV1) return "keyId"
     if (!this.#canRenegotiate()) return "unexpected"
-    return head.keyId === this.#nextKeyId || head.keyId === this.#failedKeyId ? undefined : "keyId"
+    return this.#negotiation.admits(head.keyId) ? undefined : "keyId"
   }
 
   #refused(reason: DropReason): void {
@@ -198,31 +195,13 @@ export class Session {
 
   // Negotiations
 
-  #newKeyState(now: Instant, keyId: number): KeyState {
-    const hardReset = this.#options.wrapping._tag === "TlsCryptV2" ? Opcode.HardResetClientV3 : Opcode.HardResetClientV2
-    const options = keyStateOptions(this.#options, this.#channel.wrapOverhead(keyId))
-    return new KeyState(now, keyId === 0 ? hardReset : Opcode.SoftResetV1, {
-      ...options,
-      keyId,
-      introduce: () => {
-        if (keyId === 0) this.#outputs.push({ type: "introducing" })
-        return options.introduce()
-      },
-      // Some servers without wrapping do not understand more at first (SoftEther).
-      ackLimit: () => (this.#options.wrapping._tag === "Plain" && this.#data === undefined ? 4 : 8),
-      transmit: (packet) => this.#outputs.push({ type: "transmit", packet: this.#channel.seal(packet) }),
-    })
-  }
-
   #canRenegotiate(): boolean {
-    return this.#negotiation === undefined && this.#keyring.newest !== undefined
+    return this.#negotiation.state === undefined && this.#keyring.newest !== undefined
   }
 
   #softReset(now: Instant, keyId: number): KeyState {
     this.#keyring.negotiationStarted(now)
-    this.#negotiation = this.#newKeyState(now, keyId)
-    this.#nextKeyId = keyId === 7 ? 1 : keyId + 1
-    return this.#negotiation
+    return this.#negotiation.softReset(now, keyId)
   }
 
   #handle(now: Instant, state: KeyState, event: KeyStateEvent): void {
@@ -244,7 +223,7 @@ export class Session {
         )
         return
       case "failed":
-        if (state === this.#negotiation) this.#negotiationFailed(event.message, event.check)
+        if (state === this.#negotiation.state) this.#negotiationFailed(event.message, event.check)
         else this.#notice("warn", "control-channel-lost", `TLS of key ${state.keyId}: ${event.message}`)
     }
   }
@@ -254,27 +233,16 @@ export class Session {
       this.#close(check === undefined ? closeReason.tlsFailed(message) : closeReason.peerRefused(message, check))
       return
     }
-    this.#failedKeyId = this.#negotiation?.keyId
-    this.#negotiation?.free()
-    this.#negotiation = undefined
+    this.#negotiation.failed()
     this.#outputs.push({ type: "renegotiationFailed", message })
     this.#checkKeys()
   }
 
-  #negotiationDeadline(): { readonly at: Instant; readonly reason: "answer" | "handshake" } | undefined {
-    const state = this.#negotiation
-    if (state === undefined || state.phase === "exchanged") return undefined
-    const { connectTimeoutSeconds, timers } = this.#options
-    if (this.#channel.remoteId !== undefined)
-      return { at: state.startedAt + timers.handWindow * 1000, reason: "handshake" }
-    return { at: this.#startedAt + Math.min(connectTimeoutSeconds, timers.handWindow) * 1000, reason: "answer" }
-  }
-
   #checkNegotiation(now: Instant): void {
-    const deadline = this.#negotiationDeadline()
+    const { deadline } = this.#negotiation
     if (deadline === undefined || now < deadline.at) return
     if (deadline.reason === "answer") {
-      this.#close(closeReason.noAnswer((now - this.#startedAt) / 1000))
+      this.#close(closeReason.noAnswer(this.#negotiation.secondsAt(now)))
       return
     }
     const { handWindow } = this.#options.timers
@@ -346,8 +314,7 @@ export class Session {
       this.#negotiationFailed("the derived data key is zero", undefined)
       return
     }
-    this.#negotiation = undefined
-    this.#failedKeyId = undefined
+    this.#negotiation.succeeded()
     const { version, cipher, peer } = tls
     const { fragment, outerFamily } = this.#options
     this.#keyring.install(state, withFragments(key, fragment, outerFamily), {
@@ -360,14 +327,15 @@ export class Session {
 
   #checkKeys(): void {
     if (this.#state !== "open" || this.#data === undefined) return
-    if (this.#negotiation === undefined && this.#keyring.newest === undefined) this.#close(closeReason.keyExpired())
+    if (this.#negotiation.state === undefined && this.#keyring.newest === undefined)
+      this.#close(closeReason.keyExpired())
   }
 
   // Ends
 
   /** On the newest key state that has a TLS connection for messages. */
   #send(now: Instant, text: string): void {
-    const state = this.#keyring.newest ?? this.#negotiation
+    const state = this.#keyring.newest ?? this.#negotiation.state
     state?.send(now, text)
   }
 
@@ -379,8 +347,7 @@ export class Session {
     if (this.#state === "closed") return
     this.#state = "closed"
     this.#configuration.end()
-    this.#negotiation?.free()
-    this.#negotiation = undefined
+    this.#negotiation.end()
     this.#keyring.free()
     this.#outputs.push({ type: "closed", reason })
   }
