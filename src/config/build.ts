@@ -81,6 +81,7 @@ const commonOf = (settings: Settings, report: Diagnostics) => {
     routeNoexec: settings.has("route-noexec"),
     routeNopull: settings.has("route-nopull"),
     allowPullFqdn: settings.has("allow-pull-fqdn"),
+    allowRecursiveRouting: settings.has("allow-recursive-routing"),
     pullFilters: settings.all("pull-filter").map(({ values: [action, prefix] }) => ({ action, prefix })),
     peerInfo: peerInfoOf(settings),
     authRetry: settings.values("auth-retry")[0],

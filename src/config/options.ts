@@ -31,6 +31,7 @@ export const networkOptions = (settings: Settings, names: boolean, report: Diagn
     routeGateway: routeGateway(settings, report),
     routeIpv6Gateway: settings.last("route-ipv6-gateway")?.values[0],
     routeMetric: settings.last("route-metric")?.values[0],
+    routeDelay: routeDelay(settings),
     routes: settings.all("route").flatMap((setting) => route(setting, names, report)),
     routesIpv6: settings.all("route-ipv6").flatMap((setting) => routeIpv6(setting, report)),
     redirectGateway: flagsOf(settings.all("redirect-gateway")),
@@ -99,6 +100,12 @@ const routeGateway = (settings: Settings, report: Diagnostics): string | undefin
   if (isIpv4(gateway)) return gateway
   report.error(setting, `route-gateway: expected an IPv4 address, not ${quote(gateway)}`)
   return undefined
+}
+
+/** The second number is about Windows. Without a number there is no delay. */
+const routeDelay = (settings: Settings): number | undefined => {
+  const setting = settings.last("route-delay")
+  return setting && (setting.values[0] ?? 0)
 }
 
 const flagsOf = (

@@ -48,6 +48,7 @@ export const print = (profile: Profile, options: { readonly secrets?: boolean } 
     ...flag("route-noexec", profile.routeNoexec),
     ...flag("route-nopull", profile.routeNopull),
     ...flag("allow-pull-fqdn", profile.allowPullFqdn),
+    ...flag("allow-recursive-routing", profile.allowRecursiveRouting),
     ...profile.pullFilters.flatMap(({ action, prefix }) => line("pull-filter", action, prefix)),
     ...flag("persist-tun", profile.persistTun),
     ...setting("auth-retry", profile.authRetry),
@@ -81,6 +82,7 @@ const network = (options: NetworkOptions): ReadonlyArray<string> => {
     ...(options.routeGateway === undefined ? [] : line("route-gateway", options.routeGateway)),
     ...(options.routeIpv6Gateway === undefined ? [] : line("route-ipv6-gateway", options.routeIpv6Gateway)),
     ...(options.routeMetric === undefined ? [] : line("route-metric", options.routeMetric)),
+    ...(options.routeDelay === undefined ? [] : line("route-delay", options.routeDelay)),
     ...options.routes.flatMap(({ network, prefix, gateway, metric }) =>
       gateway === undefined && metric === undefined
         ? line("route", network, prefix)

@@ -47,6 +47,8 @@ export const NetworkOptions = Schema.Struct({
   routeGateway: optional(Schema.String),
   routeIpv6Gateway: optional(Schema.String),
   routeMetric: optional(Schema.Int),
+  /** Between the tunnel's addresses and its routes. */
+  routeDelay: optional(Seconds),
   routes: Schema.Array(Route),
   routesIpv6: Schema.Array(Route),
   redirectGateway: optional(Schema.Array(RedirectFlag)),

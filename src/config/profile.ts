@@ -90,6 +90,7 @@ const common = {
   routeNoexec: Schema.Boolean,
   routeNopull: Schema.Boolean,
   allowPullFqdn: Schema.Boolean,
+  allowRecursiveRouting: Schema.Boolean,
   pullFilters: Schema.Array(
     Schema.Struct({ action: Schema.Literals(["accept", "ignore", "reject"]), prefix: Schema.String }),
   ),

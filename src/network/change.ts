@@ -18,8 +18,7 @@ export interface NextHop {
 
 export interface RouteLine {
   readonly target: string
-  /** "unreachable": whoever sends there is told so at once. */
-  readonly hop: NextHop | "unreachable"
+  readonly hop: NextHop
   readonly metric?: number | undefined
   /** Undefined: the main table. */
   readonly table?: number
@@ -35,14 +34,11 @@ export const isIpv6 = (address: string): boolean => address.includes(":")
 const familyOf = (address: string): Change["family"] => (isIpv6(address) ? "ipv6" : "ipv4")
 
 export const routeChange = ({ target, hop, metric, table, source }: RouteLine): Change => {
-  const where =
-    hop === "unreachable"
-      ? `unreachable ${target}`
-      : `${target}${hop.gateway === undefined ? "" : ` via ${hop.gateway}`} dev ${hop.device}`
+  const where = `${target}${hop.gateway === undefined ? "" : ` via ${hop.gateway}`} dev ${hop.device}`
   // The gateway of a pod with a /32 address lies in no network that the pod knows.
-  const onlink = hop !== "unreachable" && hop.gateway !== undefined && table !== undefined ? " onlink" : ""
+  const onlink = hop.gateway !== undefined && table !== undefined ? " onlink" : ""
   const rest = `${table === undefined ? "" : ` table ${table}`}${metric === undefined ? "" : ` metric ${metric}`}`
-  const mtu = hop === "unreachable" || hop.mtu === undefined ? "" : ` mtu ${hop.mtu}`
+  const mtu = hop.mtu === undefined ? "" : ` mtu ${hop.mtu}`
   return {
     apply: `route replace ${where}${onlink} proto ${ours.protocol}${rest}${source === undefined ? "" : ` src ${source}`}${mtu}`,
     undo: `route del ${where} proto ${ours.protocol}${rest}`,

@@ -10,7 +10,7 @@ export const tableName = "culvert"
 export interface Firewall {
   /** False: nothing is refused; the table only catches DNS. */
   readonly enforced: boolean
-  readonly tunnel: { readonly device: string; readonly addresses: ReadonlyArray<string> } | undefined
+  readonly tunnel: Tunnel | undefined
   /** Addresses that the tunnel had before, while connections of then still use them. */
   readonly formerAddresses: ReadonlyArray<string>
   /** Where encrypted packets go now: one for each link, so the same may be there twice. */
@@ -30,6 +30,15 @@ export interface Firewall {
   }
   /** Local ports of UDP sockets that were there before the table was. */
   readonly earlierUdpPorts: ReadonlyArray<number>
+}
+
+export interface Tunnel {
+  readonly device: string
+  readonly addresses: ReadonlyArray<string>
+  /** What is addressed to a VPN server may go into the tunnel as well: `allow-recursive-routing`. */
+  readonly allowsServers?: boolean
+  /** `block-ipv6`: whoever sends IPv6 into the tunnel is told that there is no way. */
+  readonly blocksIpv6?: boolean
 }
 
 export interface ServerEndpoint {
@@ -85,11 +94,37 @@ export const ruleset = (firewall: Firewall): string => {
 /** Name of the set of `earlierUdpPorts`, which a restart reads back. */
 export const earlierSet = "earlier_udp"
 
+/** Where the routes lead the tunnel's own packets into the tunnel, each would come back to be sent once more, for ever. */
+const recursionRules = ({ tunnel, servers }: Firewall): ReadonlyArray<string> =>
+  tunnel === undefined || tunnel.allowsServers === true
+    ? []
+    : [...new Set(servers.map((server) => `oifname "${tunnel.device}" ${toServer(server)}`))].map((match) =>
+        rule(match, "drop", "the tunnel's own packets, into the tunnel"),
+      )
+
+/**
+ * Not by routes: where one says "unreachable", the kernel chooses a source address and asks again with it, and the pod's own
+ * address has another way. Told only to ourselves: an answer to a forged source would leave the pod.
+ */
+const ipv6Rules = ({ tunnel }: Firewall): ReadonlyArray<string> =>
+  tunnel?.blocksIpv6 === true
+    ? [
+        rule(
+          `oifname "${tunnel.device}" meta nfproto ipv6 fib saddr type local`,
+          "reject with icmpv6 no-route",
+          "IPv6 into the tunnel, which blocks it (block-ipv6)",
+        ),
+        rule(`oifname "${tunnel.device}" meta nfproto ipv6`, "drop", "IPv6 into the tunnel, from elsewhere"),
+      ]
+    : []
+
 const outputRules = (firewall: Firewall): ReadonlyArray<string> => {
   const { tunnel, servers, dns } = firewall
-  if (!firewall.enforced) return []
+  if (!firewall.enforced) return [...recursionRules(firewall), ...ipv6Rules(firewall)]
   return [
     rule(`oifname "lo"`, "accept", "inside the pod"),
+    ...recursionRules(firewall),
+    ...ipv6Rules(firewall),
     // A caught query still shows the device that it would have left by.
     ...(dns.redirectTo === undefined
       ? []
@@ -112,13 +147,10 @@ const outputRules = (firewall: Firewall): ReadonlyArray<string> => {
       "answers to connections that came from outside",
     ),
     ...new Set(
-      servers.map(({ transport, address, port }) =>
-        rule(
-          `${to(address)} ${transport} dport ${port}`,
-          "accept",
-          `to the VPN server: ${transport} ${address} port ${port}`,
-        ),
-      ),
+      servers.map((server) => {
+        const { transport, address, port } = server
+        return rule(toServer(server), "accept", `to the VPN server: ${transport} ${address} port ${port}`)
+      }),
     ),
     ...dns.resolvers.flatMap((resolver) =>
       (["udp", "tcp"] as const).map((transport) =>
@@ -191,6 +223,9 @@ const forwardRules = ({ tunnel }: Firewall): ReadonlyArray<string> =>
   tunnel === undefined
     ? []
     : [
+        ...(tunnel.blocksIpv6 === true
+          ? [rule(`oifname "${tunnel.device}" meta nfproto ipv6`, "reject with icmpv6 no-route", "IPv6 is blocked")]
+          : []),
         rule(`oifname "${tunnel.device}"`, "accept", `forwarded into the tunnel ${tunnel.device}`),
         rule(`iifname "${tunnel.device}" ct state established,related`, "accept", "answers to forwarded connections"),
       ]
@@ -213,6 +248,8 @@ const rule = (match: string, verdict: string, comment: string): string =>
   `${match} counter ${verdict} comment "${comment.replace(/["\\\n]/g, "").slice(0, 120)}"`
 
 const to = (network: string): string => `${isIpv6(network) ? "ip6" : "ip"} daddr ${network}`
+
+const toServer = ({ transport, address, port }: ServerEndpoint): string => `${to(address)} ${transport} dport ${port}`
 
 const elements = (values: ReadonlyArray<string>): string =>
   values.length === 0 ? "" : `elements = { ${values.join(", ")} } `

@@ -9,6 +9,7 @@ export {
   forwarderPorts,
   type Inbound,
   type ServerEndpoint,
+  type Tunnel,
   tableName,
 } from "./firewall.ts"
 export { type Former, planFormer } from "./former.ts"

@@ -94,6 +94,7 @@ export const mergeNetwork = (file: NetworkOptions, pushed: NetworkOptions): Netw
   routeGateway: pushed.routeGateway ?? file.routeGateway,
   routeIpv6Gateway: pushed.routeIpv6Gateway ?? file.routeIpv6Gateway,
   routeMetric: pushed.routeMetric ?? file.routeMetric,
+  routeDelay: pushed.routeDelay ?? file.routeDelay,
   routes: [...file.routes, ...pushed.routes],
   routesIpv6: [...file.routesIpv6, ...pushed.routesIpv6],
   redirectGateway: pushed.redirectGateway ?? file.redirectGateway,

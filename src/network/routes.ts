@@ -58,16 +58,12 @@ const redirected = (input: RouteInput): ReadonlyArray<RouteLine> => {
   const { options } = input
   const flags = options.redirectGateway
   const ipv6: ReadonlyArray<string> = ["::/3", "2000::/4", "3000::/4", "fc00::/7"]
-  if (flags === undefined) return options.blockIpv6 ? ipv6.map(unreachable) : []
+  const takesIpv4 = flags !== undefined && !flags.includes("!ipv4")
+  // What is blocked goes into the tunnel's device, where the firewall says that there is no way.
+  const takesIpv6 = options.blockIpv6 || (flags?.includes("ipv6") && options.ifconfigIpv6 !== undefined)
   return [
-    ...(flags.includes("!ipv4")
-      ? []
-      : ["0.0.0.0/1", "128.0.0.0/1"].map((target) => ({ target, hop: intoTunnel(input, false) }))),
-    ...(options.blockIpv6
-      ? ipv6.map(unreachable)
-      : flags.includes("ipv6") && options.ifconfigIpv6 !== undefined
-        ? ipv6.map((target) => ({ target, hop: intoTunnel(input, true) }))
-        : []),
+    ...(takesIpv4 ? ["0.0.0.0/1", "128.0.0.0/1"].map((target) => ({ target, hop: intoTunnel(input, false) })) : []),
+    ...(takesIpv6 ? ipv6.map((target) => ({ target, hop: intoTunnel(input, true) })) : []),
   ]
 }
 
@@ -93,8 +89,8 @@ const planRoute = (route: Route, input: RouteInput): ReadonlyArray<RouteLine> | 
     const target = `${network}/${route.prefix}`
     if (parseCidr(target) === undefined) return `${described}: this is no network`
     const hop = hopOf(route, isIpv6(network), input)
-    if (typeof hop === "string" && hop !== "unreachable") return `${described}: ${hop}`
-    lines.push({ target, hop: hop as RouteLine["hop"], metric })
+    if (typeof hop === "string") return `${described}: ${hop}`
+    lines.push({ target, hop, metric })
   }
   return lines
 }
@@ -121,8 +117,7 @@ const hopOf = (route: Route, ipv6: boolean, input: RouteInput): NextHop | string
   const { device, options, host } = input
   if (route.gateway === "net_gateway")
     return (ipv6 ? host.gateway.ipv6 : host.gateway.ipv4) ?? "the host has no default gateway"
-  if (ipv6 && options.blockIpv6) return "unreachable"
-  if (ipv6 && options.ifconfigIpv6 === undefined) return "the tunnel has no IPv6 address"
+  if (ipv6 && options.ifconfigIpv6 === undefined && !options.blockIpv6) return "the tunnel has no IPv6 address"
   if (route.gateway === undefined || route.gateway === "vpn_gateway") return intoTunnel(input, ipv6)
   if (route.gateway === "remote_host") return input.server.via ?? "no way to the server is known"
   const gateway = isAddress(route.gateway) ? route.gateway : input.names.get(route.gateway)?.find(isAddress)
@@ -147,7 +142,7 @@ const intoTunnel = (input: RouteInput, ipv6: boolean): NextHop => {
 }
 
 const lacksGateway = ({ hop }: RouteLine, { isEthernet, device }: RouteInput): boolean =>
-  isEthernet && hop !== "unreachable" && hop.device === device && hop.gateway === undefined
+  isEthernet && hop.device === device && hop.gateway === undefined
 
 /** Whether it is on the tunnel's own Ethernet, where the address's network leads to it. */
 const isNeighbour = (address: string, { isEthernet, options: { ifconfig, ifconfigIpv6 } }: RouteInput): boolean => {
@@ -180,7 +175,7 @@ const withoutConflicts = (lines: ReadonlyArray<RouteLine>, { host }: RouteInput)
  */
 const besideTheTunnel = (lines: ReadonlyArray<RouteLine>, input: RouteInput): ReadonlyArray<Change> => {
   const { options, server, host, device } = input
-  const intoTunnel = lines.filter(({ hop }) => hop !== "unreachable" && hop.device === device)
+  const intoTunnel = lines.filter(({ hop }) => hop.device === device)
   const swallowing = (address: string) => intoTunnel.filter(({ target }) => covers(target, address))
   const flags = [...(options.redirectGateway ?? []), ...(options.redirectPrivate ?? [])]
   const isAttached = server.via !== undefined && server.via.gateway === undefined
@@ -204,7 +199,7 @@ const besideTheTunnel = (lines: ReadonlyArray<RouteLine>, input: RouteInput): Re
 
 /** IPv6 has a mark on the other addresses instead. */
 const withSource = (line: RouteLine, { options: { ifconfig }, device, hasFormer }: RouteInput): RouteLine => {
-  const isOurs = line.hop !== "unreachable" && line.hop.device === device && !isIpv6(line.target)
+  const isOurs = line.hop.device === device && !isIpv6(line.target)
   return hasFormer && isOurs && ifconfig !== undefined && isAddress(ifconfig.local)
     ? { ...line, source: ifconfig.local }
     : line
@@ -213,8 +208,6 @@ const withSource = (line: RouteLine, { options: { ifconfig }, device, hasFormer 
 /** What `vpn_gateway` stands for: `route-gateway`, else the peer of a point-to-point address. */
 const tunnelGateway = ({ options, isEthernet }: RouteInput): string | undefined =>
   options.routeGateway ?? (isEthernet || options.topology === "subnet" ? undefined : options.ifconfig?.second)
-
-const unreachable = (target: string): RouteLine => ({ target, hop: "unreachable" })
 
 /** Whatever a server pushed, nothing else than an address may become part of a command line. */
 export const isAddress = (text: string): boolean => parseCidr(text) !== undefined && !text.includes("/")

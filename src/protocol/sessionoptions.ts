@@ -10,6 +10,7 @@ import type {
   Remote,
   Transport,
 } from "../config/profile.ts"
+import type { PushPolicy } from "../config/push.ts"
 import type { KeyStateOptions } from "./keystate.ts"
 import type { Login } from "./login.ts"
 import { controlPayloadLimit } from "./mtu.ts"
@@ -33,7 +34,7 @@ export interface SessionOptions {
   readonly unixTime: number
   /** False: keys follow the key exchange at once, with the file's own options. */
   readonly pull: boolean
-  readonly pushPolicy: { readonly pullFilters: Profile["pullFilters"]; readonly routeNopull: boolean }
+  readonly pushPolicy: PushPolicy
   readonly dataCiphers: ReadonlyArray<DataCipher>
   readonly dataCiphersFallback: DataCipher | undefined
   /** As the file says: only told to the server. */

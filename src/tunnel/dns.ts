@@ -17,10 +17,12 @@ import { startSupervised } from "./supervisor.ts"
 export class Dns extends Context.Service<
   Dns,
   {
-    /** While the scope is open names go to the tunnel's servers; after it they are refused at once. */
+    /** While the scope is open names go to the tunnel's servers, to those of the last call; after it they are refused at once. */
     readonly tunnel: (names: TunnelNames, search: ReadonlyArray<string>) => Effect.Effect<void, never, Scope.Scope>
     /** Other VPN servers than at the start have to be found from now on. */
     readonly useServers: (servers: ReadonlyArray<string>) => Effect.Effect<void>
+    /** While the scope is open these names are looked up beside the tunnel as well. */
+    readonly beside: (names: ReadonlyArray<string>) => Effect.Effect<void, never, Scope.Scope>
     /** False: DNS is left alone. */
     readonly forwards: boolean
     /** Asked through the tunnel when the server names nobody. */
@@ -42,10 +44,16 @@ export class Dns extends Context.Service<
     yield* status.update({ dnsQueries: queries })
     const plainAsk = yield* makeAsk
     const ask = counted(plainAsk, queries)
-    const names = (servers: ReadonlyArray<string>) => podNames(resolvConf, settings.clusterDomains, servers)
+    let bootstrap = servers
+    let alsoBeside: ReadonlyArray<string> = []
+    const names = () => podNames(resolvConf, settings.clusterDomains, [...bootstrap, ...alsoBeside])
+    const usePod = () => {
+      pod = names()
+      forwarder.pod = pod
+    }
     const port = mode === "redirect" ? forwarderPort : 53
     // What a forwarder that replaces a crashed one has to know.
-    let pod = names(servers)
+    let pod = names()
     let tunnel: TunnelNames | undefined
     let forwarder = new Forwarder(pod, ask)
     const start = Effect.gen(function* () {
@@ -68,25 +76,39 @@ export class Dns extends Context.Service<
       lost,
       useServers: (others) =>
         Effect.sync(() => {
-          pod = names(others)
-          forwarder.pod = pod
+          bootstrap = others
+          usePod()
         }),
+      beside: (more) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            alsoBeside = more
+            usePod()
+          }),
+          () =>
+            Effect.sync(() => {
+              alsoBeside = []
+              usePod()
+            }),
+        ),
       tunnel: Effect.fnUntraced(function* (names, search) {
+        const servers = names.flatMap(({ servers }) => servers.map(({ address }) => address))
         yield* Effect.acquireRelease(
           Effect.sync(() => {
             tunnel = names
             forwarder.tunnel = names
           }),
           () =>
-            Effect.sync(() => {
+            Effect.gen(function* () {
+              // Another connection may have taken over, with names of its own.
+              if (tunnel !== names) return
               tunnel = undefined
               forwarder.tunnel = undefined
+              yield* FiberHandle.clear(watching)
+              yield* status.update({ dns: { servers, ok: false, reason: "the tunnel is down" } })
             }),
         )
         if (mode === "resolvconf") yield* Effect.ignore(writeResolvConf(search))
-        const servers = names.flatMap(({ servers }) => servers.map(({ address }) => address))
-        yield* Effect.addFinalizer(() => status.update({ dns: { servers, ok: false, reason: "the tunnel is down" } }))
-        yield* Effect.addFinalizer(() => FiberHandle.clear(watching))
         yield* FiberHandle.run(
           watching,
           watch(servers, silentServers(names, plainAsk), (dns) => status.update({ dns })),
@@ -100,6 +122,7 @@ export class Dns extends Context.Service<
     fallback: [],
     lost: Effect.never,
     useServers: () => Effect.void,
+    beside: () => Effect.void,
     tunnel: () => Effect.void,
   })
 }

@@ -2,6 +2,7 @@
 import { Effect, Result } from "effect"
 import type { Profile } from "../config/index.ts"
 import {
+  type Change,
   KillSwitch,
   Network,
   type NextHop,
@@ -35,7 +36,7 @@ export const applyNetwork = Effect.fnUntraced(function* (
   const dns = yield* Dns
   const names = tunnelNames(options, dns.fallback)
   const host = yield* network.facts(device.name)
-  const plan = planNetwork({
+  const input = {
     device: device.name,
     isEthernet: device.type === "tap",
     mtu,
@@ -45,10 +46,11 @@ export const applyNetwork = Effect.fnUntraced(function* (
     host,
     beside: device.managed ? planBeside(host, network.direct) : [],
     exceptions: network.direct,
-    names: yield* lookUp(namesIn(options)),
+    names: yield* Effect.scoped(lookUp(namesIn(options))),
     resolvers: dns.forwards ? names.flatMap(({ servers }) => servers.map(({ address }) => address)) : [],
     leave: { addresses: profile.ifconfigNoexec, routes: profile.routeNoexec },
-  })
+  }
+  const plan = planNetwork(input)
   if (plan.conflict !== undefined) {
     return yield* networkRefused({ message: plan.conflict })
   }
@@ -61,6 +63,17 @@ export const applyNetwork = Effect.fnUntraced(function* (
     )
     return plan.addresses
   }
+  const killSwitch = yield* KillSwitch
+  yield* killSwitch
+    .tunnel({
+      device: device.name,
+      addresses: plan.addresses,
+      allowsServers: profile.allowRecursiveRouting,
+      blocksIpv6: options.blockIpv6,
+    })
+    .pipe(Effect.mapError(networkRefused))
+  const bare = planNetwork({ ...input, leave: { ...input.leave, routes: true } })
+  yield* delayed(options.routeDelay ?? 0, bare.changes, device.name).pipe(Effect.mapError(networkRefused))
   const warnings = yield* network.converge(plan.changes).pipe(Effect.mapError(networkRefused))
   for (const warning of warnings) yield* status.event("network_note", warning, { level: "Warn" })
   yield* dns.tunnel(names, searchDomains(options))
@@ -74,11 +87,25 @@ export const applyNetwork = Effect.fnUntraced(function* (
   return plan.addresses
 })
 
-/** The addresses of host names in routes; a name without any is left out, and the plan says so. */
+/** `route-delay`: what comes before the routes, and a wait. Where routes of an earlier connection stand there is none. */
+const delayed = Effect.fnUntraced(function* (seconds: number, before: ReadonlyArray<Change>, device: string) {
+  const network = yield* Network
+  const current = yield* network.current
+  if (seconds === 0 || current.some((line) => line.startsWith("route ") && line.includes(` dev ${device} `))) return
+  yield* network.converge(before)
+  yield* Effect.sleep(seconds * 1000)
+})
+
+/**
+ * The addresses of host names in routes; a name without any is left out, and the plan says so. They are looked up as the servers'
+ * names are, beside the tunnel: its own name servers may be reachable by these routes alone.
+ */
 const lookUp = Effect.fnUntraced(function* (names: ReadonlyArray<string>) {
   const resolver = yield* Resolver
   const killSwitch = yield* KillSwitch
+  const dns = yield* Dns
   const found = new Map<string, ReadonlyArray<string>>()
+  if (names.length > 0) yield* dns.beside(names)
   for (const name of names) {
     const addresses = yield* Effect.result(killSwitch.resolving(resolver.resolve(name, "ipv4")))
     if (Result.isSuccess(addresses))

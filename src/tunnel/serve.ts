@@ -4,13 +4,12 @@
  */
 import { Clock, Effect, Queue } from "effect"
 import type { KeepaliveOptions, Pushed, Remote } from "../config/index.ts"
-import { KillSwitch, mergeNetwork, Network } from "../network/index.ts"
+import { mergeNetwork, Network } from "../network/index.ts"
 import { DataPlane } from "./dataplane.ts"
-import { TunDevice } from "./device.ts"
 import { type Established, tell } from "./establish.ts"
 import { type Activity, keepalive } from "./keepalive.ts"
 import { followPath } from "./mtu.ts"
-import { applyNetwork, networkRefused } from "./network.ts"
+import { applyNetwork } from "./network.ts"
 import { rekey } from "./rekey.ts"
 import { StatusRef } from "./status.ts"
 
@@ -41,9 +40,6 @@ export const serve = Effect.fnUntraced(function* (connection: Established, { has
     const { mtu } = yield* path.sizes(pushed, network.ifconfigIpv6 !== undefined)
     const addresses = yield* applyNetwork(profile, network, mtu, address, hop, hasFormer)
     const hostNetwork = yield* Network
-    const killSwitch = yield* KillSwitch
-    const device = yield* TunDevice
-    yield* killSwitch.tunnel({ device: device.name, addresses }).pipe(Effect.mapError(networkRefused))
     const keptAlive = keepaliveOf(profile.keepalive, pushed?.keepalive, remote.transport, profile.pull)
     Queue.offerUnsafe(limits, keptAlive)
     // 0 says nothing.

@@ -48,6 +48,8 @@ export const startServing = Effect.fnUntraced(function* (above: Scope.Scope, hel
   const onUp: ServeOptions["onUp"] = (facts) =>
     Effect.andThen(options.onUp(facts), Effect.asVoid(Deferred.succeed(up, undefined)))
   const fiber = yield* serve(held.connection, { ...options, onUp }).pipe(
+    // What holds while it serves ends with it, such as the tunnel's names.
+    Effect.scoped,
     Effect.catch((failure) => Deferred.succeed(over, failure)),
     Effect.tapCause((cause) => (Cause.hasDies(cause) ? Deferred.failCause(over, cause) : Effect.void)),
     Effect.forkIn(above),

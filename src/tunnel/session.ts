@@ -69,7 +69,11 @@ const openTlsSession = Effect.fnUntraced(function* (
     random,
     unixTime,
     pull: profile.pull,
-    pushPolicy: { pullFilters: profile.pullFilters, routeNopull: profile.routeNopull },
+    pushPolicy: {
+      pullFilters: profile.pullFilters,
+      routeNopull: profile.routeNopull,
+      allowPullFqdn: profile.allowPullFqdn,
+    },
     dataCiphers: profile.dataCiphers,
     dataCiphersFallback: profile.dataCiphersFallback,
     cipher: profile.cipher,

@@ -146,6 +146,7 @@ dhcp-option disable-nbt`),
       routeGateway: "10.8.0.1",
       routeIpv6Gateway: undefined,
       routeMetric: 7,
+      routeDelay: undefined,
       routes: [
         { network: "192.168.1.0", prefix: 24, gateway: undefined, metric: undefined },
         { network: "10.1.2.3", prefix: 32, gateway: undefined, metric: undefined },

@@ -46,7 +46,7 @@ describe("parse, print, parse gives the same profile", () => {
     "keepalive 10 60",
     "route 10.0.0.0 255.0.0.0\nroute a.example default net_gateway 4\nroute remote_host\nroute 10.1.0.0 default default 9",
     "route-ipv6 fd00::/8\nroute-ipv6 2000::/3 default 5\nroute-ipv6 ::/0 vpn_gateway",
-    "topology p2p\nifconfig 10.0.0.1 10.0.0.2\nifconfig-ipv6 fd00::1/64 fd00::2\nroute-gateway 10.0.0.2\nroute-metric 0",
+    "topology p2p\nifconfig 10.0.0.1 10.0.0.2\nifconfig-ipv6 fd00::1/64 fd00::2\nroute-gateway 10.0.0.2\nroute-metric 0\nroute-delay 5",
     "redirect-gateway\nredirect-private ipv6 def1\nblock-ipv6\nroute-nopull",
     'dhcp-option DNS 1.1.1.1\ndhcp-option DOMAIN "a b"\ndhcp-option DISABLE-NBT',
     'pull-filter ignore "route "\npull-filter accept \'say "x" \\\'\npull-filter reject "#"',

@@ -18,6 +18,7 @@ test("what OpenVPN 2.6 pushes with topology subnet and both address families", (
       routeGateway: "10.8.0.1",
       routeIpv6Gateway: undefined,
       routeMetric: undefined,
+      routeDelay: undefined,
       routes: [{ network: "10.8.0.0", prefix: 24, gateway: undefined, metric: undefined }],
       routesIpv6: [{ network: "2001:db8::", prefix: 32, gateway: undefined, metric: undefined }],
       redirectGateway: ["def1", "bypass-dhcp"],

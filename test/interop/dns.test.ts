@@ -123,6 +123,27 @@ testCulvert("split domains, by the server's word or the file's", async () => {
   expect(vpnDns.askedFor("elsewhere.example")).toHaveLength(1)
 })
 
+testCulvert(
+  "host names in routes are looked up beside the tunnel, those of the server where the file allows it",
+  async () => {
+    const options: ServerOptions = { push: [`dhcp-option DNS ${vpn}`, "route secret.example 255.255.255.255"] }
+    await using _server = await bench.serve(options)
+    const routes = () => bench.lab.client.succeed(["ip", "-4", "route", "show", "dev", "tun0"])
+    {
+      await using client = start(options)
+      await client.ready()
+      expect(await routes()).not.toContain("192.0.2.66")
+      expect((await client.event("push_options_skipped")).message).toContain("route")
+    }
+    await using client = start(options, {}, "allow-pull-fqdn", "route web.default.svc.cluster.local")
+    await client.ready()
+    expect(await routes()).toContain("192.0.2.66 proto 149")
+    expect(await routes()).toContain("10.96.0.80 proto 149")
+    // For everybody else, and from then on, the name is the tunnel's to answer.
+    expect(await ask("8.8.8.8", "secret.example")).toMatchObject({ addresses: ["192.0.2.77"] })
+  },
+)
+
 testCulvert("resolvconf: the file is ours while Culvert runs, after SIGKILL too, and then as it was", async () => {
   const options: ServerOptions = { push: [`dhcp-option DNS ${vpn}`, "dhcp-option DOMAIN corp.example"] }
   await using _server = await bench.serve(options)

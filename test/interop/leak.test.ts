@@ -144,7 +144,7 @@ testCulvert(
 
 /** Every kind was sent again since. */
 async function allTried(application: Child, before: Readonly<Record<string, number>>): Promise<void> {
-  await eventually(10_000, "the application sends everything", () => {
+  await eventually(60_000, "the application sends everything", () => {
     const { tried } = sentBy(application)
     return [...kinds, ...raw].every((kind) => (tried[kind] ?? 0) > (before[kind] ?? 0))
   })
@@ -153,7 +153,7 @@ async function allTried(application: Child, before: Readonly<Record<string, numb
 /** New connections work: the application's packets come through the tunnel. */
 async function carried(application: Child): Promise<void> {
   const before = sentBy(application).received
-  await eventually(10_000, "the application is answered", () => {
+  await eventually(60_000, "the application is answered", () => {
     const { received } = sentBy(application)
     return ["tcp4", "tcp6", "name4", "name6"].every((kind) => (received[kind] ?? 0) > (before[kind] ?? 0))
   })

@@ -53,6 +53,30 @@ test("the server is let through by address, protocol and port, once for all link
   ])
 })
 
+test("what is addressed to the server does not go into the tunnel, unless the file allows it", () => {
+  const firewall: Firewall = { ...closed, tunnel, servers: [{ transport: "udp", address: "192.0.2.1", port: 1194 }] }
+  const rule = 'oifname "tun0" ip daddr 192.0.2.1 udp dport 1194 drop'
+  const rules = chain(firewall, "output")
+  expect(rules.indexOf(rule)).toBeGreaterThanOrEqual(0)
+  expect(rules.indexOf(rule)).toBeLessThan(rules.indexOf('oifname "tun0" accept'))
+  // Without a kill switch it would go round as well.
+  expect(chain({ ...firewall, enforced: false }, "output")).toEqual([rule])
+  expect(chain({ ...firewall, tunnel: { ...tunnel, allowsServers: true } }, "output")).not.toContain(rule)
+})
+
+test("block-ipv6: whoever sends IPv6 into the tunnel is told so, with a kill switch or without", () => {
+  const blocked: Firewall = { ...closed, tunnel: { ...tunnel, blocksIpv6: true } }
+  const rules = [
+    'oifname "tun0" meta nfproto ipv6 fib saddr type local reject with icmpv6 no-route',
+    'oifname "tun0" meta nfproto ipv6 drop',
+  ]
+  const output = chain(blocked, "output")
+  expect(output.filter((rule) => rules.includes(rule))).toEqual(rules)
+  expect(output.indexOf(rules[1]!)).toBeLessThan(output.indexOf('oifname "tun0" accept'))
+  expect(chain({ ...blocked, enforced: false }, "output")).toEqual(rules)
+  expect(chain(blocked, "forward")[0]).toBe('oifname "tun0" meta nfproto ipv6 reject with icmpv6 no-route')
+})
+
 test("exceptions: whole networks, or one port of an address", () => {
   const firewall: Firewall = {
     ...closed,

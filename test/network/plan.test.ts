@@ -10,6 +10,7 @@ const none: NetworkOptions = {
   routeGateway: undefined,
   routeIpv6Gateway: undefined,
   routeMetric: undefined,
+  routeDelay: undefined,
   routes: [],
   routesIpv6: [],
   redirectGateway: undefined,
@@ -165,12 +166,12 @@ describe("redirect-gateway", () => {
     ])
   })
 
-  test("block-ipv6 answers that there is no way, whether the tunnel has IPv6 or not", () => {
-    const refused = ["::/3", "2000::/4", "3000::/4", "fc00::/7"].map((target) => `route replace unreachable ${target}`)
+  test("block-ipv6 brings IPv6 to the tunnel's device, where it is refused, whether the tunnel has it or not", () => {
+    const refused = ["::/3", "2000::/4", "3000::/4", "fc00::/7"].map((target) => `route replace ${target} dev tun0`)
     expect(routes({ ...subnet, blockIpv6: true })).toEqual(refused)
     expect(routes({ ...subnet, blockIpv6: true, redirectGateway: ["def1", "ipv6"] }).slice(3)).toEqual(refused)
     expect(routes({ ...subnet, blockIpv6: true, routesIpv6: [route("fd09::", 32)] }).at(-1)).toBe(
-      "route replace unreachable fd09::/32",
+      "route replace fd09::/32 dev tun0",
     )
   })
 })
@@ -320,7 +321,7 @@ test("every change but the link has its undo", () => {
     "link set dev tun0 mtu 1500 up",
   ])
   expect(changes.map(({ undo }) => undo)).toContain("route del 128.0.0.0/1 dev tun0 proto 149")
-  expect(changes.at(-1)!.undo).toBe("route del unreachable fc00::/7 proto 149")
+  expect(changes.at(-1)!.undo).toBe("route del fc00::/7 dev tun0 proto 149")
 })
 
 test("an exception that overlaps with the tunnel's network is reported, and which of the two wins", () => {

@@ -300,13 +300,12 @@ export const connection = {
   }),
   "allow-pull-fqdn": honoured({
     takes: flag,
-    pending: noEffectYet("pushed routes with host names are skipped", false),
-    doc: "Accept host names in pushed routes.",
+    doc: "Accept host names in pushed routes. They are looked up beside the tunnel, as those in the file are.",
   }),
-  "allow-recursive-routing": ignored(
-    "packets to the server never go through the tunnel",
-    "Do not drop packets in the tunnel that are addressed to the server.",
-  ),
+  "allow-recursive-routing": honoured({
+    takes: flag,
+    doc: "Let packets into the tunnel that are addressed to the VPN server's own address, protocol and port; else they are dropped, because the tunnel's own would go round for ever.",
+  }),
   "tls-server": refused(
     "Culvert is a client",
     "Use TLS, as the side that is connected to.",

@@ -108,9 +108,10 @@ export const network = {
     otherwise: "the kernel's",
     doc: "The metric of routes that name none.",
   }),
-  "route-delay": ignored("routes are set as soon as the tunnel is up", "Wait before routes are set.", {
-    takes: usage("[seconds] [seconds]"),
+  "route-delay": honoured({
+    takes: takes([], [integer("seconds", 0, 3600), integer("windows", 0, 3600)]),
     push: "other",
+    doc: "Seconds between the tunnel's addresses and its routes; it is up afterwards. Routes that are there already stay.",
   }),
   "route-method": ignored(windowsOnly, "How routes are set on Windows.", { takes: usage("method"), push: "other" }),
   "route-nopull": honoured({ takes: flag, doc: "Take no routes and no names from the server." }),
