@@ -170,8 +170,18 @@ const scenario = (random: SeededRandom): { options: PairOptions; conditions: Con
 /** The error that ended it, or "connected". */
 const live = (seed: number): string => {
   const random = new SeededRandom(seed * 7919)
-  const { options, conditions } = scenario(random)
-  const pair = new Pair({ ...options, seed })
+  const world = scenario(random)
+  const pair = new Pair({ ...world.options, seed })
+  try {
+    return outcomeOf(pair, random, world)
+  } finally {
+    // Ten thousand of them would not fit into memory.
+    pair.client.session.close(0)
+    pair.server.free()
+  }
+}
+
+const outcomeOf = (pair: Pair, random: SeededRandom, { options, conditions }: ReturnType<typeof scenario>): string => {
   const client = new DataEnd(pair.client, clientSlots, () => pair.client.keys)
   const server = new DataEnd(
     pair.server,

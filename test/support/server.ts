@@ -78,6 +78,7 @@ export class ScriptedServer implements Endpoint {
   #clientId: Uint8Array | undefined
   #states = new Map<number, ServerKeyState>()
   #primary: ServerKeyState | undefined
+  readonly #everyState: Array<ServerKeyState> = []
   #pushed = false
   #exportedPeerId: number | undefined
 
@@ -119,6 +120,11 @@ export class ScriptedServer implements Endpoint {
 
   outgoing(): Uint8Array | undefined {
     return this.#outgoing.shift()
+  }
+
+  /** Releases every TLS connection. */
+  free(): void {
+    for (const state of this.#everyState) state.free()
   }
 
   /** Starts a soft reset, if the current key is complete. */
@@ -185,6 +191,7 @@ export class ScriptedServer implements Endpoint {
       message: (text) => this.#message(now, state, text),
       activated: (at) => this.#activated(at, state),
     })
+    this.#everyState.push(state)
     // Primary and lame duck, no more.
     for (const other of this.#states.keys()) if (other !== this.#primary?.keyId) this.#states.delete(other)
     this.#states.set(keyId, state)
@@ -261,6 +268,10 @@ class ServerKeyState {
     this.active = true
     this.#callbacks.activated(now)
     this.flush(now)
+  }
+
+  free(): void {
+    this.#tls?.free()
   }
 
   exportKey(label: string): Uint8Array {
