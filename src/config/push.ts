@@ -46,7 +46,7 @@ export interface PushPolicy {
 
 export interface PushRead {
   readonly pushed: Pushed
-  /** Why an option was skipped; one note for each, without secrets. */
+  /** Why an option was skipped, where that may matter; one note for each, without secrets. */
   readonly notes: ReadonlyArray<string>
   /** The option that a `pull-filter reject` matched: the attempt must end. */
   readonly rejected: string | undefined
@@ -85,7 +85,17 @@ export const readPush = (messages: ReadonlyArray<string>, policy: PushPolicy): P
     notes.push(`the server pushed more than ${maximumOptions} options: the others are skipped`)
   const report = new Diagnostics("push")
   const pushed = pushedOf(readSettings(statements, "push", report), policy.allowPullFqdn ?? false, report)
-  return { pushed, notes: [...notes, ...report.sorted().map(({ message }) => message)], rejected }
+  return {
+    pushed,
+    notes: [
+      ...notes,
+      ...report
+        .sorted()
+        .filter(({ severity }) => severity !== "info")
+        .map(({ message }) => message),
+    ],
+    rejected,
+  }
 }
 
 const pushedOf = (settings: Settings, names: boolean, report: Diagnostics): Pushed => {

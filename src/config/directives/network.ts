@@ -61,7 +61,7 @@ export const network = {
     takes: usage("bytes"),
     connection: true,
   }),
-  "tun-ipv6": ignored("obsolete: tun devices carry IPv6", "Let the tun device carry IPv6."),
+  "tun-ipv6": ignored("obsolete: tun devices carry IPv6", "Let the tun device carry IPv6.", { push: "other" }),
   "link-mtu": honoured({
     takes: takes([integer("bytes", 100, 65535)]),
     connection: true,
