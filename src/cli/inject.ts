@@ -1,9 +1,10 @@
 /** `culvert inject`: the admission webhook that gives pods their sidecar. */
-import { Effect, Option } from "effect"
+import { Effect, Option, Result } from "effect"
 import { Command, Flag } from "effect/cli"
 import { defaultsOf, inCluster, injectorTable, runInjector } from "../injector/index.ts"
 import { readTable } from "../settings/index.ts"
-import { logLayer } from "../sidecar/index.ts"
+import { tellEnd } from "../sidecar/index.ts"
+import { logging } from "./logging.ts"
 
 type Name = keyof typeof injectorTable
 
@@ -26,14 +27,14 @@ export const inject = Command.make(
   flags,
   Effect.fnUntraced(function* (flags) {
     const given = Object.fromEntries(names.map((name) => [name, Option.getOrUndefined(flags[name])]))
-    const settings = yield* Effect.fromResult(readTable(injectorTable, given, process.env))
-    const defaults = yield* Effect.fromResult(defaultsOf(settings))
-    const format = settings.logFormat ?? (process.stdout.isTTY ? "text" : "json")
-    yield* runInjector(settings, defaults, inCluster(process.env)).pipe(
-      Effect.tapError((error) =>
-        Effect.logError(error.message).pipe(Effect.annotateLogs({ event: "failed", reason: error._tag })),
+    const settings = yield* Effect.fromResult(
+      Result.flatMap(readTable(injectorTable, given, process.env), (settings) =>
+        Result.map(defaultsOf(settings), (defaults) => ({ ...settings, defaults })),
       ),
-      Effect.provide(logLayer(format, settings.logLevel)),
+    ).pipe(Effect.tapError(tellEnd), Effect.provide(logging(undefined, "error")))
+    yield* runInjector(settings, settings.defaults, inCluster(process.env)).pipe(
+      Effect.tapError(tellEnd),
+      Effect.provide(logging(settings.logFormat, settings.logLevel)),
     )
   }),
 ).pipe(Command.withDescription("Run the Kubernetes admission webhook that gives pods their sidecar"))

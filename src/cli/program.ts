@@ -44,9 +44,9 @@ Command.make("culvert").pipe(
   Command.withDescription("An OpenVPN-compatible VPN client that runs as a sidecar"),
   Command.withSubcommands(subcommands),
   Command.run({ version }),
-  // `start` has logged its own end with the other log lines; the short commands speak on stderr.
+  // `start` and `inject` have logged their end with the other log lines; the short commands speak on stderr.
   Effect.tapError((error) =>
-    CliError.isCliError(error) || called === "start" || !spoken.has(error._tag)
+    CliError.isCliError(error) || called === "start" || called === "inject" || !spoken.has(error._tag)
       ? Effect.void
       : Console.error(error.message),
   ),

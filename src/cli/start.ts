@@ -3,10 +3,7 @@ import { Effect, Layer, Option, SubscriptionRef } from "effect"
 import { Command, Flag } from "effect/cli"
 import { formatDiagnostic } from "../config/index.ts"
 import {
-  type LogFormat,
-  type LogLevelName,
   levelOfVerb,
-  logLayer,
   prepare,
   readSettings,
   type SettingName,
@@ -15,6 +12,7 @@ import {
   serveControl,
   summary,
   table,
+  tellEnd,
 } from "../sidecar/index.ts"
 import {
   Control,
@@ -28,6 +26,7 @@ import {
   startSupervised,
 } from "../tunnel/index.ts"
 import { version } from "../version.ts"
+import { logging } from "./logging.ts"
 import { type Loaded, loadProfile } from "./profile.ts"
 
 export const start = Command.make(
@@ -110,15 +109,6 @@ const tellNotes = Effect.fnUntraced(function* ({ notes }: Loaded) {
 })
 
 const places = (settings: Settings) => ({ file: settings.authUserPass, directory: settings.credentials })
-
-/** The last word of a run that fails, wherever it fails. */
-const tellEnd = (error: { readonly _tag: string; readonly message: string }) =>
-  Effect.logError(error.message).pipe(Effect.annotateLogs({ event: "failed", reason: error._tag }))
-
-const logging = (format: LogFormat | undefined, level: LogLevelName) =>
-  logLayer(format ?? (process.stdout.isTTY ? "text" : "json"), level, {
-    colour: process.stdout.isTTY === true && !process.env.NO_COLOR,
-  })
 
 /** One optional flag a row of the settings table. */
 function settingFlags() {

@@ -1,5 +1,5 @@
 /** Log lines: JSON with stable `event` names for machines, one aligned line for people. */
-import { Layer, Logger, References } from "effect"
+import { Effect, Layer, Logger, References } from "effect"
 
 export type LogFormat = "json" | "text"
 export type LogLevelName = "debug" | "info" | "warn" | "error"
@@ -29,6 +29,10 @@ export const logLayer = (
     Layer.succeed(References.MinimumLogLevel, levels[level]),
   )
 }
+
+/** The last word of a program that fails, wherever it fails. */
+export const tellEnd = (error: { readonly _tag: string; readonly message: string }) =>
+  Effect.logError(error.message).pipe(Effect.annotateLogs({ event: "failed", reason: error._tag }))
 
 /** OpenVPN's verbosity, as far as it matters here: 0 errors, up to 3 the usual, from 4 on everything. */
 export const levelOfVerb = (verb: number): LogLevelName => (verb >= 4 ? "debug" : verb === 0 ? "error" : "info")

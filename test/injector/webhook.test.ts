@@ -128,10 +128,11 @@ test("probes and metrics are plain HTTP; the webhook is not", async () => {
 
 test("an image is required; wrong settings are all named; a certificate must be there", async () => {
   const run = (...parameters: ReadonlyArray<string>) => finish([process.execPath, main, "inject", ...parameters])
-  expect(await run()).toMatchObject({ code: 64, stderr: expect.stringContaining("--image") })
+  expect(await run()).toMatchObject({ code: 64, stdout: expect.stringContaining("--image") })
   const wrong = await run("--image", "a", "--tun", "tap", "--cluster-networks", "0.0.0.0/0", "--startup-seconds", "1")
   expect(wrong.code).toBe(64)
-  for (const flag of ["--tun", "--cluster-networks", "--startup-seconds"]) expect(wrong.stderr).toContain(flag)
+  for (const flag of ["--tun", "--cluster-networks", "--startup-seconds"])
+    expect(JSON.parse(wrong.stdout).message).toContain(flag)
   const absent = await run("--image", "a", "--log-format", "json", "--tls-key", "/nonexistent")
   expect(absent).toMatchObject({ code: 71, stdout: expect.stringContaining("/nonexistent: ENOENT") })
 })

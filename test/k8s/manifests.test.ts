@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test"
-import { readFileSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Result } from "effect"
 import { parse } from "../../src/config/index.ts"
+import { makeMetrics } from "../../src/injector/metrics.ts"
 import { withReference } from "../../src/injector/reference.ts"
 import type { Defaults } from "../../src/injector/sidecar.ts"
 import { containerName } from "../../src/injector/sidecar.ts"
@@ -222,4 +223,17 @@ test("docs/kubernetes.md has every message with which a pod is refused", () => {
   const { message } = ask(asking({ hostNetwork: true })).status!
   for (const said of [...ofPolicy, message.replace("culvert: ", "")])
     expect({ said, isThere: quoted.some((text) => said.includes(text)) }).toEqual({ said, isThere: true })
+})
+
+test("docs/kubernetes.md has every log event and every metric of the webhook", async () => {
+  const page = readFileSync(join(k8s, "../docs/kubernetes.md"), "utf8")
+  const src = join(k8s, "../src")
+  const code = [...readdirSync(join(src, "injector")).map((file) => `injector/${file}`), "cli/inject.ts"]
+    .map((file) => readFileSync(join(src, file), "utf8"))
+    .join("\n")
+  const events = [...code.matchAll(/\bevent: "([a-z_]+)"/g)].map(([, name]) => name!)
+  const scraped = await makeMetrics(() => 0).registry.metrics()
+  const metrics = [...scraped.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name!)
+  expect(events.length).toBeGreaterThan(10)
+  expect([...events, ...metrics].filter((name) => !new RegExp(`\`${name}[\`{]`).test(page))).toEqual([])
 })
