@@ -22,7 +22,7 @@ const classesSeen = async (least: number, traffic: () => Promise<unknown>) => {
     })
   await capture.line(/listening on/)
   await traffic()
-  await eventually(10_000, `${least} datagrams`, () => classes().length >= least)
+  await eventually(20_000, `${least} datagrams`, () => classes().length >= least)
   await capture.stop("SIGINT")
   const seen: Record<string, number> = {}
   for (const name of classes()) seen[name] = (seen[name] ?? 0) + 1
