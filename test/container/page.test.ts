@@ -80,7 +80,7 @@ async function look(url: string, scene: Scene): Promise<void> {
   await Bun.write(join(artifacts, "page-phone.png"), await browser.screenshot())
 
   scene.change({ phase: "waiting", lastError: "nothing heard from the server for 60 s", nextTry: Date.now() + 9_500 })
-  await shows("nothing heard from the server for 60 s")
+  await shows("nothing heard from the server for 60 s; next attempt in")
   await Bun.write(join(artifacts, "page-waiting.png"), await browser.screenshot())
 
   expect(browser.requests.filter((asked) => !asked.startsWith(url) && !asked.startsWith("data:"))).toEqual([])
@@ -161,7 +161,7 @@ function makeScene(): Scene {
       told(3729, "connecting", "connecting to udp://192.0.2.1:1194"),
       told(3725, "connected", "connected: AES-256-GCM, TLSv1.3 TLS_AES_256_GCM_SHA384, 10.8.0.6/24"),
       told(600, "network_note", "the server said: <img src=x onerror=alert(1)>"),
-      told(210, "disconnected", "nothing heard from the server for 60 s"),
+      told(210, "disconnected", "the server exits"),
       told(180, "connected", "connected: AES-256-GCM, TLSv1.3 TLS_AES_256_GCM_SHA384, 10.8.0.6/24"),
       told(125, "renegotiated", "new data key 1: AES-256-GCM, TLSv1.3 TLS_AES_256_GCM_SHA384"),
     ],
