@@ -53,7 +53,7 @@ const complaints = (lines: ReadonlyArray<string>) =>
   lines.filter((line) => /[Dd]ecrypt error|bad packet ID|used inconsistently|is present in (local|remote)/.test(line))
 
 const cells: ReadonlyArray<readonly [string, Way]> = [
-  ["UDP, no direction", {}],
+  ["UDP, no direction, another replay window", { own: ["replay-window 128 30", "mute-replay-warnings"] }],
   ["UDP, direction 0, SHA256, AES-128", { direction: 0, lines: ["cipher AES-128-CBC", "auth SHA256"] }],
   ["UDP, direction 1, SHA512, comp-lzo", { direction: 1, lines: ["auth SHA512", "comp-lzo no"] }],
   ["TCP, no direction, AES-192", { transport: "tcp", lines: ["cipher AES-192-CBC"] }],
