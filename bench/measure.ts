@@ -1,18 +1,58 @@
 /** What is measured of a process and of the way through a tunnel. */
-import { readFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import type { Lab } from "../test/support/lab.ts"
 
-/** CPU seconds of a process so far, all its threads, user and system. */
+/** CPU seconds of a process so far, of the threads that it has, user and system. */
 export function cpuSeconds(pid: number): number {
-  // Behind the name, which may have spaces in it.
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ")
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+  const spent = (thread: string) => Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0])
+  return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => sum + spent(thread), 0) / 1e9
 }
 
-/** Resident memory in MB. */
-export function residentMegabytes(pid: number): number {
-  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1000
+/** MB of a process: resident, and of that what other processes share counted in part. */
+export function memory(pid: number): { readonly resident: number; readonly proportional: number } {
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8")
+  const read = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(rollup)?.[1]) / 1000
+  return { resident: read("Rss"), proportional: read("Pss") }
 }
+
+/** A memory cgroup of either version, for what kubelet sees of a container. */
+export class MemoryGroup implements Disposable {
+  private readonly directory: string
+
+  private constructor(directory: string) {
+    this.directory = directory
+  }
+
+  /** Undefined where there are none to be had. */
+  static make(): MemoryGroup | undefined {
+    const parent = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].find((path) => existsSync(join(path, "memory.stat")))
+    if (parent === undefined) return undefined
+    const directory = join(parent, `culvert-bench-${process.pid}-${++groups}`)
+    mkdirSync(directory)
+    return new MemoryGroup(directory)
+  }
+
+  /** What the process allocates from now on is counted here. */
+  add(pid: number): void {
+    writeFileSync(join(this.directory, "cgroup.procs"), String(pid))
+  }
+
+  /** MB: all memory of the group but files that nobody used lately, by which kubelet evicts and `kubectl top` shows. */
+  workingSet(): number {
+    const read = (name: string) => readFileSync(join(this.directory, name), "utf8")
+    const isFirst = existsSync(join(this.directory, "memory.usage_in_bytes"))
+    const used = Number(read(isFirst ? "memory.usage_in_bytes" : "memory.current"))
+    const inactive = isFirst ? /^total_inactive_file (\d+)$/m : /^inactive_file (\d+)$/m
+    return (used - Number(inactive.exec(read("memory.stat"))?.[1])) / 1e6
+  }
+
+  [Symbol.dispose](): void {
+    rmdirSync(this.directory)
+  }
+}
+
+let groups = 0
 
 export interface Latency {
   /** ms */
@@ -43,6 +83,3 @@ function quantile(sorted: ReadonlyArray<number>, part: number): number {
   if (sorted.length === 0) return Number.NaN
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]!
 }
-
-/** USER_HZ, 100 on all architectures that Bun runs on. */
-const TICKS_PER_SECOND = 100

@@ -1,4 +1,5 @@
 /** The two that are compared: as clients of a real OpenVPN server, and at both ends of a tunnel of their own. */
+import { readFileSync } from "node:fs"
 import { succeed } from "../test/support/child.ts"
 import { bun, project } from "../test/support/culvert.ts"
 import { type Lab, type Namespace, outer } from "../test/support/lab.ts"
@@ -34,7 +35,10 @@ export function startClient(lab: Lab, rival: Rival, server: ServerOptions, wrap:
   const command = rival === "openvpn" ? ["openvpn", "--config", file] : [program, "start", "--config", file]
   const child = lab.client.start(rival, wrap(command), {
     cwd: project,
-    environment: { CULVERT_LOG_FORMAT: "json", CULVERT_HTTP: "off", CULVERT_KILL_SWITCH: "off" },
+    environment: {
+      ...engineSettings(),
+      ...{ CULVERT_LOG_FORMAT: "json", CULVERT_HTTP: "off", CULVERT_KILL_SWITCH: "off" },
+    },
   })
   const isUp = rival === "openvpn" ? /Initialization Sequence Completed/ : /"event":"connected"/
   return {
@@ -43,6 +47,12 @@ export function startClient(lab: Lab, rival: Rival, server: ServerOptions, wrap:
     ready: () => child.line(isUp),
     [Symbol.asyncDispose]: async () => void (await child.stop()),
   }
+}
+
+/** What the image sets for the JavaScript engine. */
+function engineSettings(): Readonly<Record<string, string>> {
+  const settings = readFileSync(`${project}/Containerfile`, "utf8").matchAll(/\b(BUN_JSC_\w+)=(\S+)/g)
+  return Object.fromEntries([...settings].map(([, name = "", value = ""]) => [name, value]))
 }
 
 /** Both ends of a tunnel over UDP with AES-256-GCM. */
@@ -66,7 +76,9 @@ async function openvpnPair(lab: Lab, wrap: Wrapper): Promise<Running> {
 
 async function culvertPair(lab: Lab, wrap: Wrapper): Promise<Running> {
   const start = (namespace: Namespace, options: EndOptions) =>
-    namespace.start(`culvert ${options.role}`, wrap([bun, `${project}/bench/end.ts`, JSON.stringify(options)]))
+    namespace.start(`culvert ${options.role}`, wrap([bun, `${project}/bench/end.ts`, JSON.stringify(options)]), {
+      environment: engineSettings(),
+    })
   const server = start(lab.server, end("server", "client"))
   const client = start(lab.client, end("client", "server"))
   for (const child of [server, client]) await child.line(/^ready/)

@@ -3,7 +3,7 @@ import { eventually } from "../test/support/child.ts"
 import { Lab } from "../test/support/lab.ts"
 import { OpenVpnServer, type ServerOptions, tunnel } from "../test/support/openvpn.ts"
 import { iperf3, ping } from "../test/support/traffic.ts"
-import { cpuSeconds, latency, median, quantiles, residentMegabytes } from "./measure.ts"
+import { cpuSeconds, latency, MemoryGroup, median, memory, quantiles } from "./measure.ts"
 import { type Rival, type Running, rivals, startClient, startPair, type Wrapper } from "./rivals.ts"
 
 export interface Plan {
@@ -71,13 +71,18 @@ async function oneClient(lab: Lab, rival: Rival, server: ServerOptions, plan: Pl
   const transport = server.transport ?? "udp"
   const first = transport === "udp" ? firstAnswer(lab) : undefined
   const begin = performance.timeOrigin + performance.now()
+  using group = MemoryGroup.make()
   await using client = startClient(lab, rival, server, plan.wrap, plan.program)
+  group?.add(client.pid)
   await client.ready()
-  if (first !== undefined) record.add("d", "start to first answer", "ms", rival, (await first.at) - begin)
+  if (first !== undefined) {
+    record.add("d", "start to first answer", "ms", rival, (await first.at) - begin)
+    record.add("d", "CPU time until then", "ms", rival, cpuSeconds(client.pid) * 1000)
+  }
   first?.stop()
   await ping(lab.client, client.address)
   if (transport === "udp") {
-    record.add("e", "idle", "MB", rival, residentMegabytes(client.pid))
+    remember("idle", client, group, rival, record)
     const idle = await latency(lab, client.address, plan.pings)
     record.add("c", "idle, p50", "ms", rival, idle.p50)
     record.add("c", "idle, p99", "ms", rival, idle.p99)
@@ -94,7 +99,16 @@ async function oneClient(lab: Lab, rival: Rival, server: ServerOptions, plan: Pl
       await datagrams(lab, client, plan, parameters),
     )
   }
-  if (transport === "udp") await loaded(lab, client, rival, plan, record)
+  if (transport !== "udp") return
+  await loaded(lab, client, rival, plan, record)
+  remember("after load", client, group, rival, record)
+}
+
+function remember(when: string, { pid }: Running, group: MemoryGroup | undefined, rival: Rival, record: Results): void {
+  const { resident, proportional } = memory(pid)
+  record.add("e", `${when}, resident`, "MB", rival, resident)
+  record.add("e", `${when}, shared pages in part`, "MB", rival, proportional)
+  if (group !== undefined) record.add("e", `${when}, as kubelet counts`, "MB", rival, group.workingSet())
 }
 
 async function loaded(lab: Lab, client: Running, rival: Rival, plan: Plan, record: Results): Promise<void> {
@@ -102,7 +116,6 @@ async function loaded(lab: Lab, client: Running, rival: Rival, plan: Plan, recor
   const both = [iperf3(lab, client.address, seconds), iperf3(lab, client.address, seconds, ["-R"], 5202)]
   const pinged = latency(lab, client.address, Math.floor(seconds * 40), 0.02)
   await Promise.all(both)
-  record.add("e", "after load", "MB", rival, residentMegabytes(client.pid))
   const { p50, p99 } = await pinged
   record.add("c", "both directions saturated, p50", "ms", rival, p50)
   record.add("c", "both directions saturated, p99", "ms", rival, p99)
