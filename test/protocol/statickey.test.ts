@@ -15,7 +15,11 @@ type Change = Partial<Pick<StaticKeyProfile, "cipher" | "auth" | "compression">>
   Partial<Pick<Remote, "transport" | "tunMtu" | "occMtu" | "fragment" | "explicitExitNotify">> & {
     readonly key?: Uint8Array
     readonly direction?: 0 | 1
+    readonly type?: "tun" | "tap"
+    readonly addresses?: Partial<StaticKeyProfile["network"]>
   }
+
+const pointToPoint = { ifconfig: { local: "10.1.0.1", second: "10.1.0.2" } }
 
 const optionsFor = (change: Change = {}): StaticKeyOptions => ({
   unixTime: 0x65000000 * 1000 + 7,
@@ -30,13 +34,13 @@ const optionsFor = (change: Change = {}): StaticKeyOptions => ({
     ...change,
   },
   profile: {
-    device: { type: "tun", name: "tun" },
+    device: { type: change.type ?? "tun", name: "any" },
     cipher: "AES-256-CBC",
     auth: "SHA1",
     compression: undefined,
     ...change,
     staticKey: { key: Redacted.make(change.key ?? block), direction: change.direction },
-    network: { ifconfig: { local: "10.1.0.1", second: "10.1.0.2" } } as StaticKeyProfile["network"],
+    network: (change.addresses ?? pointToPoint) as StaticKeyProfile["network"],
   },
 })
 
@@ -148,6 +152,24 @@ describe("options", () => {
       { tunMtu: 1400, occMtu: 1450 },
       "V4,dev-type tun,link-mtu 1460,tun-mtu 1450,proto UDPv4,ifconfig 10.1.0.2 10.1.0.1,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
       "V4,dev-type tun,link-mtu 1460,tun-mtu 1450,proto UDPv4,ifconfig 10.1.0.1 10.1.0.2,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
+    ],
+    [
+      "dev tap",
+      { type: "tap", addresses: { ifconfig: { local: "10.1.0.1", second: "255.255.255.0" } } },
+      "V4,dev-type tap,link-mtu 1592,tun-mtu 1500,proto UDPv4,ifconfig 10.1.0.0 255.255.255.0,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
+      "V4,dev-type tap,link-mtu 1592,tun-mtu 1500,proto UDPv4,ifconfig 10.1.0.0 255.255.255.0,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
+    ],
+    [
+      "topology subnet",
+      { addresses: { topology: "subnet", ifconfig: { local: "10.1.0.1", second: "255.255.255.0" } } },
+      "V4,dev-type tun,link-mtu 1560,tun-mtu 1500,proto UDPv4,ifconfig 10.1.0.0 255.255.255.0,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
+      "V4,dev-type tun,link-mtu 1560,tun-mtu 1500,proto UDPv4,ifconfig 10.1.0.0 255.255.255.0,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
+    ],
+    [
+      "no addresses",
+      { addresses: {} },
+      "V4,dev-type tun,link-mtu 1560,tun-mtu 1500,proto UDPv4,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
+      "V4,dev-type tun,link-mtu 1560,tun-mtu 1500,proto UDPv4,cipher AES-256-CBC,auth SHA1,keysize 256,secret",
     ],
   ]
 
