@@ -14,11 +14,16 @@ const staticKey: DataKey = {
   ...sliceKeyBlock(block, { keyId: 0, cipher: "AES-256-CBC", digest: "SHA256", peerId: undefined })!,
   staticKey: { unixTime: 1_700_000_000, firstPacketId: 1 },
 }
+const epochs: DataKey = {
+  ...sliceKeyBlock(block, { keyId: 0, cipher: "AES-256-GCM", peerId: 7, epoch: true })!,
+  fragmentSize: 400,
+}
 const framed = (form: "lzo" | "stub") => ({ form, decompress: false })
 
 const keys: ReadonlyArray<readonly [string, DataKey]> = [
   ["AEAD in pieces", { ...dataKey(0), fragmentSize: 400 }],
   ["AEAD in pieces, with a byte in front", { ...dataKey(0), fragmentSize: 400, compression: framed("lzo") }],
+  ["epochs in pieces", epochs],
   ["a static key", staticKey],
   ["a static key in pieces, with a byte behind", { ...staticKey, fragmentSize: 400, compression: framed("stub") }],
 ]
