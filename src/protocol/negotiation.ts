@@ -16,7 +16,7 @@ export class Negotiation {
   #startedAt: Instant = 0
   #state: KeyState | undefined
   #nextKeyId = 1
-  /** The key id of the last negotiation when that failed: the server may not have noticed and use it again. */
+  /** The key id of the last negotiation when that failed. */
   #failedKeyId: number | undefined
 
   constructor(options: SessionOptions, channel: ControlChannel, emit: (output: Output) => void) {
@@ -34,9 +34,11 @@ export class Negotiation {
     return this.#nextKeyId
   }
 
-  /** Whether the server may begin one with this key id. */
+  /** Whether the server may begin one with this key id. It may or may not have noticed one that failed. */
   admits(keyId: number): boolean {
-    return this.#state === undefined && (keyId === this.#nextKeyId || keyId === this.#failedKeyId)
+    if (this.#state !== undefined) return false
+    if (keyId === this.#nextKeyId) return true
+    return this.#failedKeyId !== undefined && (keyId === this.#failedKeyId || keyId === after(this.#failedKeyId))
   }
 
   /** Begins the first one. */
@@ -48,7 +50,7 @@ export class Negotiation {
 
   softReset(now: Instant, keyId: number): KeyState {
     this.#state = this.#newKeyState(now, keyId)
-    this.#nextKeyId = keyId === 7 ? 1 : keyId + 1
+    this.#nextKeyId = after(keyId)
     return this.#state
   }
 
@@ -58,8 +60,11 @@ export class Negotiation {
     this.#failedKeyId = undefined
   }
 
+  /** OpenVPN's server counts only what it heard of, and takes no other key id than its own next one. */
   failed(): void {
-    this.#failedKeyId = this.#state?.keyId
+    const state = this.#state
+    this.#failedKeyId = state?.keyId
+    if (state !== undefined && state.keyId !== 0 && state.lastReceive === undefined) this.#nextKeyId = state.keyId
     this.end()
   }
 
@@ -99,3 +104,5 @@ export class Negotiation {
     })
   }
 }
+
+const after = (keyId: number): number => (keyId === 7 ? 1 : keyId + 1)

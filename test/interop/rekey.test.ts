@@ -1,10 +1,11 @@
 /** Renegotiation under load: new data keys every few seconds, and not a packet is lost to it. */
 import { expect, test } from "bun:test"
+import { join } from "node:path"
 import { eventually } from "../support/child.ts"
-import { type Client, subject } from "../support/culvert.ts"
+import { bun, type Client, subject } from "../support/culvert.ts"
 import { type OpenVpnServer, tunnel } from "../support/openvpn.ts"
-import { fullQueues, iperf3, ping } from "../support/traffic.ts"
-import { useBench } from "./bench.ts"
+import { download, fullQueues, iperf3, ping } from "../support/traffic.ts"
+import { testCulvert, useBench } from "./bench.ts"
 
 const bench = useBench()
 
@@ -115,3 +116,43 @@ test("more than seven renegotiations: key ids start again at 1", async () => {
   await bench.carriesTraffic()
   expect(complaints(server)).toEqual({})
 }, 60_000)
+
+testCulvert("a renegotiation that fails leaves the old key in use; the next one gives a new key", async () => {
+  const { lab } = bench
+  const port = 1196
+  const command = [bun, join(import.meta.dir, "relay.ts"), String(port), "1194"]
+  await using relay = lab.server.start("relay", command, { input: true })
+  const does = async (mode: string) => {
+    const since = relay.lines.length
+    relay.tell(mode)
+    await relay.line(new RegExp(`^mode ${mode}$`), 5_000, since)
+  }
+  await does("forward")
+  await using server = await bench.serve({ renegSec: 0 })
+  const lines = ["reneg-sec 4 4", "hand-window 2"]
+  await using client = bench.connect({}, { port, lines })
+  await client.ready()
+  await does("data")
+  await client.event("renegotiation_failed")
+  const renewed = client.events("renegotiated").length
+  await bench.carriesTraffic()
+  await does("forward")
+  await client.event("renegotiated", 20_000, renewed + 1)
+  await bench.carriesTraffic()
+  expect(client.events("disconnected")).toHaveLength(0)
+  expect(handshakes(server)).toBeGreaterThanOrEqual(2)
+  await relay.stop("SIGKILL")
+})
+
+testCulvert.each(["reneg-bytes 500000", "reneg-pkts 500"])("%s: a new key after so much, and again", async (line) => {
+  await using server = await bench.serve({ renegSec: 0 })
+  await using client = bench.connect({}, { lines: ["reneg-sec 0", line] })
+  await client.ready()
+  expect(handshakes(server)).toBe(1)
+  expect(client.events("renegotiated")).toHaveLength(0)
+  await download(bench.lab.client, tunnel.ipv4, 2_000_000)
+  await client.event("renegotiated")
+  await download(bench.lab.client, tunnel.ipv4, 2_000_000)
+  await client.event("renegotiated", 20_000, 2)
+  expect(complaints(server)).toEqual({})
+})

@@ -6,6 +6,7 @@
  * and told what to do by lines on its standard input:
  *
  *   forward            everything passes, both ways
+ *   data               data packets pass, no others: whatever is negotiated fails
  *   forward-first N    N packets of each new session pass, the rest vanish: a server that stops in mid-handshake
  *   silent             nothing passes and nothing is answered
  *   garbage            nothing passes and every packet is answered with random bytes
@@ -19,6 +20,11 @@ import { randomBytes, randomInt } from "node:crypto"
 import type { udp } from "bun"
 
 if (import.meta.main) await relay(Number(process.argv[2]), Number(process.argv[3]))
+
+/** P_DATA_V1 and P_DATA_V2. */
+function isData(packet: Buffer): boolean {
+  return [6, 9].includes((packet[0] ?? 0) >> 3)
+}
 
 async function relay(listenPort: number, serverPort: number): Promise<void> {
   let mode = "silent"
@@ -39,7 +45,8 @@ async function relay(listenPort: number, serverPort: number): Promise<void> {
         if (mode === "garbage") front.send(randomBytes(randomInt(1, 1400)), port, address)
         const count = (passed.get(session) ?? 0) + 1
         passed.set(session, count)
-        if (mode === "forward" || (mode === "forward-first" && count <= allowed)) void toServer(packet, address, port)
+        const passes = mode === "forward" || (mode === "data" && isData(packet))
+        if (passes || (mode === "forward-first" && count <= allowed)) void toServer(packet, address, port)
       },
     },
   })
@@ -71,7 +78,7 @@ async function relay(listenPort: number, serverPort: number): Promise<void> {
         connect: { hostname: "127.0.0.1", port: serverPort },
         socket: {
           data(_socket, answer) {
-            if (mode === "silent" || mode === "garbage") return
+            if (mode === "silent" || mode === "garbage" || (mode === "data" && !isData(Buffer.from(answer)))) return
             recent.push(Buffer.from(answer))
             if (recent.length > 32) recent.shift()
             front.send(answer, port, address)
@@ -100,8 +107,7 @@ async function relay(listenPort: number, serverPort: number): Promise<void> {
         return model.subarray(0, randomInt(1, Math.max(2, model.length)))
       case 3: {
         // A packet of the server with one bit turned.
-        const isData = [6, 9].includes((model[0] ?? 0) >> 3)
-        if (!isData && !alterControl) return model.subarray(0, 1)
+        if (!isData(model) && !alterControl) return model.subarray(0, 1)
         // Not the opcode: data would become control.
         const at = randomInt(1, model.length)
         model[at] = (model[at] ?? 0) ^ (1 << randomInt(8))

@@ -190,7 +190,21 @@ test("a forged soft reset does not change which key id comes next", () => {
     pair.client.receive(pair.now, concat(Uint8Array.of((3 << 3) | keyId), pair.server.sessionId, new Uint8Array(60)))
   expect(pair.client.session.drops).toEqual({ authentication: 2 })
   pair.client.session.renegotiate(pair.now)
-  expect(pair.client.outgoing()![0]! & 7).toBe(2)
+  expect(pair.client.outgoing()![0]! & 7).toBe(1)
+})
+
+test("one that the server never heard of is tried again under the same key id, which is the only one it takes", () => {
+  const pair = new Pair().connect()
+  pair.network.conditions = { ...perfect, loss: 1 }
+  for (let attempt = 0; attempt < 3; attempt++) {
+    pair.client.session.renegotiate(pair.now)
+    pair.network.pass(61_000)
+  }
+  expect(pair.client.of("renegotiationFailed")).toHaveLength(3)
+  pair.network.conditions = perfect
+  pair.client.session.renegotiate(pair.now)
+  expect(pair.network.run(renewed(pair, 1), 10_000)).toBe(true)
+  expect(pair.agree(1)).toBe(true)
 })
 
 test("attempts that fail do not prolong the old key's life", () => {

@@ -28,6 +28,7 @@ const keys = (outcome: KeyEvent | undefined) =>
       renegotiate: Effect.sync(() => {
         state.renegotiations.push(now() / 1000)
         state.bytes = 0
+        state.packets = 0
         if (state.outcome !== undefined) Queue.offerUnsafe(events, state.outcome)
       }),
     }
@@ -106,6 +107,19 @@ it.effect("reneg-bytes is noticed within a second", () =>
     state.bytes = 1000
     yield* TestClock.adjust("1 second")
     expect(state.renegotiations).toEqual([11])
+  }),
+)
+
+it.effect("reneg-pkts counts the packets of both directions", () =>
+  Effect.gen(function* () {
+    const { state, key } = yield* keys("installed")
+    yield* Effect.forkScoped(rekey({ ...timers, renegSec: 0, renegPackets: 1000 }, key), { startImmediately: true })
+    state.packets = 999
+    yield* TestClock.adjust("1 day")
+    expect(state.renegotiations).toEqual([])
+    state.packets = 1000
+    yield* TestClock.adjust("1 second")
+    expect(state.renegotiations).toHaveLength(1)
   }),
 )
 

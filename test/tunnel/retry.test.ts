@@ -24,6 +24,7 @@ const nowhere = { file: undefined, directory: "/nonexistent" }
 const addresses: Readonly<Record<string, ReadonlyArray<string>>> = {
   one: ["192.0.2.1", "192.0.2.2"],
   two: ["192.0.2.3"],
+  ...Object.fromEntries([1, 2, 3, 4, 5, 6].map((number) => [`random-${number}`, [`192.0.2.${number}`]])),
 }
 
 const resolver = Layer.succeed(
@@ -75,6 +76,24 @@ it.effect("goes through all addresses of a remote, then to the next, and round a
       "192.0.2.3",
       "192.0.2.1",
     ])
+  }),
+)
+
+it.effect("remote-random: another order at each start, of all servers, and the same one round after round", () =>
+  Effect.gen(function* () {
+    const servers = Array.from({ length: 6 }, (_, index) => `192.0.2.${index + 1}`)
+    const text = `remote-random\n${servers.map((_, index) => `remote random-${index + 1} 1194`).join("\n")}`
+    const orders = new Set<string>()
+    for (let start = 0; start < 8; start++) {
+      const { tried, fiber } = yield* attempts(text, () => failure({ tag: "NoAnswer" }))
+      yield* TestClock.adjust("30 seconds")
+      const order = tried.map(([, address]) => address)
+      expect(order.slice(0, 6).toSorted()).toEqual(servers)
+      expect(order.slice(6, 12)).toEqual(order.slice(0, 6))
+      orders.add(order.slice(0, 6).join())
+      yield* Fiber.interrupt(fiber)
+    }
+    expect(orders.size).toBeGreaterThan(1)
   }),
 )
 
