@@ -10,6 +10,11 @@ export const explain = (table: ReadonlyArray<NftObject> | undefined): string => 
   return [
     "The kill switch is on. Only this leaves the pod:",
     ...sentences(table, "output", "accept"),
+    ...heading("Kept out of the tunnel:", [
+      ...sentences(table, "output", "reject"),
+      ...sentences(table, "output", "drop"),
+    ]),
+    "",
     `Everything else is refused: ${refused(table, "ipv4")} IPv4 and ${refused(table, "ipv6")} IPv6 packets so far.`,
     "",
     "Whoever comes from outside is let in and answered, except:",

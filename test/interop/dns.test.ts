@@ -104,7 +104,7 @@ testCulvert(
   90_000,
 )
 
-testCulvert("split domains, by the server's word or the file's", async () => {
+testCulvert("split domains, by the server's word or the user's, also after SIGKILL", async () => {
   const options: ServerOptions = { push: [`dns server 1 address ${vpn}`, "dns server 1 resolve-domains corp.example"] }
   await using _server = await bench.serve(options)
   {
@@ -114,6 +114,7 @@ testCulvert("split domains, by the server's word or the file's", async () => {
     // Nobody was named for all other names.
     expect(await ask("8.8.8.8", "secret.example")).toMatchObject({ rcode: "REFUSED" })
     expect((await client.event("dns_no_server")).message).toContain("CULVERT_DNS")
+    await client.stop("SIGKILL")
   }
   await using client = start(options, { CULVERT_DNS: vpn, CULVERT_CLUSTER_DOMAINS: "secret.example" })
   await client.ready()

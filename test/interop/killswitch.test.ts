@@ -49,6 +49,7 @@ testCulvert("show says in words where packets may go", async () => {
     `to the VPN server: udp ${outer.server.ipv4} port 1194`,
     "exception 192.0.2.0/24: CULVERT_BYPASS",
     "from the tunnel: tcp port 8080",
+    "Kept out of the tunnel:\n  the tunnel's own packets",
     "culvert firewall clear",
   ]) {
     expect(words).toContain(part)

@@ -88,7 +88,8 @@ export class Cluster implements AsyncDisposable {
       await expect(`${family} Service`, fetched(server, served), `hello ${outer.server[family]}`)
       await expect(`${family} livez`, fetched(node, `http://${host(own)}:4911/livez`), "ok\n")
       // A server that listens on every address, for a pod of another node.
-      await expect(`${family} UDP`, datagram(node, otherPod, own), `hello ${otherPod}`)
+      await expect(`${family} UDP`, datagram(node, otherPod, own, 8080), `hello ${otherPod}`)
+      await expect(`${family} UDP Service`, datagram(node, otherPod, service, 80), `hello ${otherPod}`)
       if (family === this.#first) await expect("API", fetched(client, `http://${host(api)}:6443/`), "ok")
     }
     await expect("cluster name", this.address("web"), clusterAddresses[this.#first].service)
@@ -169,9 +170,15 @@ export class Cluster implements AsyncDisposable {
     return this.families
       .map((family) => {
         const ip = family === "ipv4" ? "ip" : "ip6"
-        const rule = `${ip} daddr ${clusterAddresses[family].service} tcp dport 80 dnat to ${host(this.#shape[family]!.address)}:8080`
+        const rules = ["tcp", "udp"].map(
+          (protocol) =>
+            `${ip} daddr ${clusterAddresses[family].service} ${protocol} dport 80 dnat to ${host(this.#shape[family]!.address)}:8080;`,
+        )
         return ["prerouting", "output"]
-          .map((hook) => `table ${ip} service { chain ${hook} { type nat hook ${hook} priority -100; ${rule}; }; }\n`)
+          .map(
+            (hook) =>
+              `table ${ip} service { chain ${hook} { type nat hook ${hook} priority -100; ${rules.join(" ")} }; }\n`,
+          )
           .join("")
       })
       .join("")
@@ -194,9 +201,9 @@ const fetched = async (from: Namespace, url: string, ...rest: ReadonlyArray<stri
   (await from.finish(["curl", "-sg", "--max-time", "2", ...rest, url])).stdout
 
 /** One datagram to the application and its answer; "": none, or one from somebody else. */
-const datagram = async (from: Namespace, source: string, to: string): Promise<string> => {
+const datagram = async (from: Namespace, source: string, to: string, port: number): Promise<string> => {
   const script = `
-    const socket = await Bun.udpSocket({ hostname: "${source}", connect: { hostname: "${to}", port: 8080 },
+    const socket = await Bun.udpSocket({ hostname: "${source}", connect: { hostname: "${to}", port: ${port} },
       socket: { data: (_, data) => { console.log(data.toString()); process.exit(0) } } })
     socket.send("hello"); setTimeout(() => process.exit(0), 1500)`
   return (await from.finish([bun, "-e", script])).stdout.trim()
