@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { mkdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { issue, makeAuthority } from "../../src/injector/x509.ts"
+import { asking, reviewOf } from "../injector/cluster.ts"
 import { useBench } from "../interop/bench.ts"
 import { eventually, succeed } from "../support/child.ts"
 import { Client, exitCode } from "../support/culvert.ts"
@@ -125,6 +127,41 @@ describe.skipIf(missing !== undefined)(`the image${skipped}`, () => {
       await using container = await culvert(clientConfiguration(bench.lab, {}), { tun: "none" })
       expect(await container.child.exited()).toBe(exitCode.hostRefused)
       expect(container.child.output).toContain("device plugin")
+    })
+  })
+
+  describe("as the webhook", () => {
+    const bench = useBench()
+
+    test("another user, without any right: it answers a review over TLS, is probed, and ends with 0", async () => {
+      const { lab } = bench
+      const name = "culvert-injector.culvert-system.svc"
+      const day = { from: Date.now() - 60_000, to: Date.now() + 86_400_000 }
+      const authority = makeAuthority("test", day)
+      const leaf = issue(authority, [name], day)
+      const places = ["--tls-certificate", "/tls/tls.crt", "--tls-key", "/tls/tls.key"]
+      await using container = Container.start(lab, "webhook", {
+        root: built().root,
+        command: [...(await built().startCommand()).slice(0, -1), "inject", "--image", "culvert:1", ...places],
+        network: lab.client,
+        capabilities: [],
+        user: 65532,
+        tun: "none",
+        files: {
+          "/tls/tls.crt": lab.write("tls.crt", leaf.certificate, 0o644),
+          "/tls/tls.key": lab.write("tls.key", leaf.key, 0o644),
+        },
+        environment: { CULVERT_DRAIN_SECONDS: "0" },
+      })
+      await container.child.line(/"event":"starting"/)
+      const review = lab.write("review.json", JSON.stringify(reviewOf(asking())))
+      const trust = ["--cacert", lab.write("ca.crt", authority.certificate), "--resolve", `${name}:8443:127.0.0.1`]
+      const asked = ["--json", `@${review}`, `https://${name}:8443/mutate`]
+      const { response } = JSON.parse(await lab.client.succeed(["curl", "--silent", ...trust, ...asked]))
+      expect(response).toMatchObject({ allowed: true, patchType: "JSONPatch" })
+      const ready = await lab.client.succeed(["curl", "--silent", "--fail", "http://127.0.0.1:8080/readyz"])
+      expect(ready).toContain("valid until")
+      expect(await container.child.stop()).toBe(exitCode.stopped)
     })
   })
 
