@@ -60,17 +60,14 @@ export class Diagnostics {
   /** Where something is said to be missing: the beginning, without showing what stands there. */
   static readonly wholeFile: Position = { line: 1, column: 1 }
 
-  /** Whether directives that Culvert does not honour yet are taken like any other. */
-  readonly acceptsPending: boolean
   readonly #file: string
   readonly #seen = new Map<string, Omit<Diagnostic, "source"> & { readonly at: Position }>()
   #errorCount = 0
   #noteCount = 0
   #abandoned = false
 
-  constructor(file: string, acceptsPending = false) {
+  constructor(file: string) {
     this.#file = file
-    this.acceptsPending = acceptsPending
   }
 
   error(at: Position, message: string, hint?: string): void {
@@ -83,11 +80,6 @@ export class Diagnostics {
 
   info(at: Position, message: string, hint?: string): void {
     this.#add("info", at, message, hint)
-  }
-
-  /** What Culvert understands and does not do yet. */
-  pending(at: Position, message: string, hint?: string): void {
-    if (!this.acceptsPending) this.error(at, message, hint)
   }
 
   get hasErrors(): boolean {

@@ -25,7 +25,7 @@ export const readsBack = (profile: Profile): boolean => {
     if (directive === "auth-user-pass") return Result.succeed(new TextEncoder().encode("user\npassword\n"))
     return Result.fail("all is in the file")
   }
-  const again = parse(text, { file: "canonical", read, pending: "accept" })
+  const again = parse(text, { file: "canonical", read })
   return Result.isSuccess(again) && revealed(again.success.profile) === revealed(profile)
 }
 

@@ -21,18 +21,13 @@ export interface ParseOptions {
   readonly file: string
   /** Called for each file that the configuration names, in the order in which they are needed. */
   readonly read: ReadFile
-  /**
-   * Directives that Culvert reads but does not honour yet are errors of the file, so that no tunnel is weaker than it says. A
-   * program that has its own use for the profile takes them: "accept".
-   */
-  readonly pending?: "refuse" | "accept"
   /** With it certificates and keys are decoded, matched and compared with the clock; without it only their form is checked. */
   readonly inspection?: Inspection
 }
 
 /** A failure holds every diagnostic of the file (warnings and infos too), at least one of them an error. */
 export const parse = (text: string, options: ParseOptions): Result.Result<Parsed, ReadonlyArray<Diagnostic>> => {
-  const report = new Diagnostics(options.file, options.pending === "accept")
+  const report = new Diagnostics(options.file)
   const binary = text.indexOf("\0")
   if (binary >= 0) {
     report.error(positionOf(text, binary), "a NUL character: this is not a text file", "is this a configuration file?")

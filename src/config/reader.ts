@@ -6,7 +6,7 @@ import * as Result from "effect/Result"
 import { type Diagnostics, quote } from "./diagnostic.ts"
 import { type DirectiveName, isDirective, rowOf } from "./directives.ts"
 import { type Block, lexLines, type Statement, splitWords, type Word } from "./lexer.ts"
-import { type Parameters, type Pending, type Row, syntaxOf } from "./row.ts"
+import { type Parameters, type Row, syntaxOf } from "./row.ts"
 import { type Setting, Settings, standsForBlock } from "./settings.ts"
 import { asTheFileSays, Tolerance, unknownMessage } from "./unknown.ts"
 
@@ -51,7 +51,6 @@ export class Reader {
       report.error(statement.name, `${quoteName(statement)} is refused: ${row.status.because}`, row.status.hint)
       return
     }
-    if (row.pending !== undefined && !reportPending(statement, row, row.pending, this.#place, report)) return
     if (statement.block === undefined) this.#take(name, statement, row, lineSetting(statement, name, row, report))
     else if (row.block)
       for (const setting of blockSettings(statement, name, row, report)) this.#take(name, statement, row, setting)
@@ -73,27 +72,6 @@ export class Reader {
     else if (status.loud) report.warning(statement.name, noEffect(statement, status.because))
     else if (report.takesNotes) report.info(statement.name, noEffect(statement, status.because))
   }
-}
-
-/** Whether the statement is to be read. */
-const reportPending = (
-  statement: Statement,
-  row: Row,
-  { outcome, because, hint, loud }: Pending,
-  place: Place,
-  report: Diagnostics,
-): boolean => {
-  if (place === "push") {
-    if (outcome === "ignored" || row.readWhenPushed || report.acceptsPending) return true
-    report.error(statement.name, `${quoteName(statement)} is skipped: ${because}`)
-    return false
-  }
-  if (outcome === "refused") report.pending(statement.name, `${quoteName(statement)} is refused: ${because}`, hint)
-  else if (!report.acceptsPending) {
-    if (loud) report.warning(statement.name, noEffect(statement, because))
-    else report.info(statement.name, noEffect(statement, because))
-  }
-  return true
 }
 
 const noEffect = (statement: Statement, because: string): string =>

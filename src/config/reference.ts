@@ -68,11 +68,7 @@ const defaultOf = ({ default: values, otherwise, takes }: Row): string => {
   return values.map((value, index) => grammars[index]!.write(value)).join(" ")
 }
 
-const outcome = (row: Row): string => `${outcomeInFile(row)}${row.readWhenPushed ? "; a push is read" : ""}`
-
-const outcomeInFile = ({ status, pending }: Row): string => {
-  if (pending !== undefined)
-    return `${pending.outcome === "refused" ? "refused" : "no effect"}: ${cell(pending.because)}`
+const outcome = ({ status }: Row): string => {
   switch (status.tag) {
     case "honoured":
       return "honoured"

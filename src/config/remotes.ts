@@ -99,7 +99,6 @@ const build = (
       ...sizes,
       transport: "tcp",
       proxy,
-      float: false,
       explicitExitNotify: undefined,
       fragment: undefined,
     }
@@ -109,7 +108,6 @@ const build = (
     ...sizesOf(scope, "udp", isStatic, report),
     transport: "udp",
     proxy: datagramProxyOf(scope, contents, report),
-    float: scope.has("float"),
     explicitExitNotify: exitNotifyOf(scope),
   }
 }
@@ -147,11 +145,9 @@ const exitNotifyOf = (scope: Settings): number | undefined => {
 
 const reportDatagramOnly = (scope: Settings, report: Diagnostics): void => {
   const notify = scope.last("explicit-exit-notify")
-  const float = scope.last("float")
   const fragment = scope.last("fragment")
   if (notify !== undefined)
     report.info(notify, `"explicit-exit-notify" has no effect over TCP: closing the connection tells the server`)
-  if (float !== undefined) report.info(float, `"float" has no effect over TCP: a connection has two fixed ends`)
   if (fragment !== undefined)
     report.error(fragment, `"fragment" is for UDP only, and the server is reached over TCP`, "remove the line")
 }

@@ -8,8 +8,6 @@ import type { Grammar } from "./values.ts"
 export interface Row<A extends ReadonlyArray<unknown> = ReadonlyArray<unknown>> {
   readonly takes: Parameters<A>
   readonly status: Status
-  /** Read and checked as an honoured one, but Culvert does not do what it says yet. Whoever implements it deletes this line. */
-  readonly pending?: Pending
   /** One sentence for the reference page. */
   readonly doc: string
   /** What holds when the directive is absent; such a row is a `DefaultedRow`. */
@@ -28,8 +26,6 @@ export interface Row<A extends ReadonlyArray<unknown> = ReadonlyArray<unknown>> 
   readonly push?: "route" | "dns" | "other"
   /** May be changed by `PUSH_UPDATE`. */
   readonly updatable?: true
-  /** Read when a server pushes it, although it is pending: the session says what is wrong with it. */
-  readonly readWhenPushed?: true
   /** Its words may be secrets: they are not quoted in messages. */
   readonly secret?: true
   /** Must not stand in a file. */
@@ -48,15 +44,6 @@ export type Status =
   /** Accepted and without effect here. `loud`: what is lost may matter to the author. */
   | { readonly tag: "ignored"; readonly because: string; readonly loud: boolean }
   | { readonly tag: "refused"; readonly because: string; readonly hint: string | undefined }
-
-export interface Pending {
-  /** In a file of the program: "refused" where leaving the directive out would change what the file means or weaken it. */
-  readonly outcome: "refused" | "ignored"
-  readonly because: string
-  readonly hint: string | undefined
-  /** Of "ignored": what is lost may matter to the author. */
-  readonly loud: boolean
-}
 
 /** The words after the name (and after the file of a row with `content`). */
 export interface Parameters<A extends ReadonlyArray<unknown>> {
@@ -133,22 +120,6 @@ export const refused = <A extends ReadonlyArray<unknown> = ReadonlyArray<string>
   hint?: string,
   rest: Rest<A> = {},
 ): Row<A> => ({ takes: anything as Parameters<A>, ...rest, doc, status: { tag: "refused", because, hint } })
-
-/** For `pending`: the file is rejected. */
-export const notYet = (hint?: string): Pending => ({
-  outcome: "refused",
-  because: "not supported yet",
-  hint,
-  loud: true,
-})
-
-/** For `pending`: the file is accepted. */
-export const noEffectYet = (because: string, loud: boolean): Pending => ({
-  outcome: "ignored",
-  because,
-  hint: undefined,
-  loud,
-})
 
 /** `name word word`, as the reference page and the diagnostics show it. */
 export const syntaxOf = (name: string, row: Row): string => {

@@ -13,7 +13,7 @@ for (const path of profiles) {
     const file = join(corpus, path)
     const text = readFileSync(file, "utf8")
     const lines = text.split("\n")
-    const result = parse(text, { file: path, read: readBeside(file), pending: "accept" })
+    const result = parse(text, { file: path, read: readBeside(file) })
     const diagnostics = Result.isSuccess(result) ? result.success.notes : result.failure
     for (const { line, column } of diagnostics) expect(column).toBeWithin(1, (lines[line - 1]?.length ?? -1) + 2)
     if (Result.isFailure(result)) {
@@ -27,7 +27,6 @@ for (const path of profiles) {
       file: "canonical",
       // Everything is inlined but the login of a file with auth-nocache.
       read: (need) => (need.directive === "auth-user-pass" ? readBeside(file)(need) : Result.fail("inlined")),
-      pending: "accept",
     })
     if (Result.isFailure(again)) throw new Error(again.failure.map(formatDiagnostic).join("\n"))
     expectSameProfile(again.success.profile, result.success.profile)

@@ -6,7 +6,6 @@ import {
   type Diagnostic,
   formatDiagnostic,
   type Parsed,
-  type ParseOptions,
   type Profile,
   parse,
   type ReadFile,
@@ -50,33 +49,27 @@ export const files =
     return content === undefined ? Result.fail("no such file") : Result.succeed(new TextEncoder().encode(content))
   }
 
-type Pending = NonNullable<ParseOptions["pending"]>
-
-export const parsed = (text: string, read: ReadFile = noFiles, pending: Pending = "refuse"): Parsed => {
-  const result = parse(text, { file: "client.ovpn", read, pending })
+export const parsed = (text: string, read: ReadFile = noFiles): Parsed => {
+  const result = parse(text, { file: "client.ovpn", read })
   if (Result.isFailure(result))
     throw new Error(`unexpected errors:\n${result.failure.map(formatDiagnostic).join("\n")}`)
   return result.success
 }
 
-export const profileOf = (text: string, read: ReadFile = noFiles, pending: Pending = "refuse"): TlsProfile => {
-  const { profile } = parsed(text, read, pending)
+export const profileOf = (text: string, read: ReadFile = noFiles): TlsProfile => {
+  const { profile } = parsed(text, read)
   if (profile.mode !== "tls") throw new Error("it is a profile with a static key")
   return profile
 }
 
-export const diagnosticsOf = (
-  text: string,
-  read: ReadFile = noFiles,
-  pending: Pending = "refuse",
-): ReadonlyArray<Diagnostic> => {
-  const result = parse(text, { file: "client.ovpn", read, pending })
+export const diagnosticsOf = (text: string, read: ReadFile = noFiles): ReadonlyArray<Diagnostic> => {
+  const result = parse(text, { file: "client.ovpn", read })
   return Result.isFailure(result) ? result.failure : result.success.notes
 }
 
 /** The errors as they are shown, without the file's name: `5:1: error: ...`. */
-export const errorsOf = (text: string, read: ReadFile = noFiles, pending: Pending = "refuse"): ReadonlyArray<string> =>
-  shown(diagnosticsOf(text, read, pending).filter((diagnostic) => diagnostic.severity === "error"))
+export const errorsOf = (text: string, read: ReadFile = noFiles): ReadonlyArray<string> =>
+  shown(diagnosticsOf(text, read).filter((diagnostic) => diagnostic.severity === "error"))
 
 export const notesOf = (text: string, read: ReadFile = noFiles): ReadonlyArray<string> =>
   shown(parsed(text, read).notes)

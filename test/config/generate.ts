@@ -250,6 +250,7 @@ const notForTheOracle: ReadonlySet<string> = new Set([
   "log-append",
   "writepid",
   "status",
+  "memstats",
   "help",
   "version",
   "genkey",

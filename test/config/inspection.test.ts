@@ -15,7 +15,7 @@ const material: KeyMaterial = {
 
 const said = (text: string, change: Partial<KeyMaterial> = {}): ReadonlyArray<string> => {
   const inspection = { material: { ...material, ...change }, now }
-  const result = parse(text, { file: "f", read: noFiles, pending: "accept", inspection })
+  const result = parse(text, { file: "f", read: noFiles, inspection })
   return (Result.isSuccess(result) ? result.success.notes : result.failure).map(formatDiagnostic)
 }
 

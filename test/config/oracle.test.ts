@@ -43,7 +43,7 @@ const ourErrors = (text: string): ReadonlyArray<Diagnostic> => {
       )
     return Result.try(() => readFileSync(file))
   }
-  const result = parse(text, { file: "f", read: (need) => Result.mapError(read(need), String), pending: "accept" })
+  const result = parse(text, { file: "f", read: (need) => Result.mapError(read(need), String) })
   return Result.isSuccess(result) ? [] : result.failure.filter(({ severity }) => severity === "error")
 }
 

@@ -61,7 +61,7 @@ describe("refused directives", () => {
   ]
   for (const line of lines) {
     test(line.replace("\n", ", "), () => {
-      const errors = errorsOf(minimal(line), noFiles, "accept")
+      const errors = errorsOf(minimal(line), noFiles)
       expect(errors).toHaveLength(1)
       expect(errors[0]).toMatch(/^[56]:\d+: error: /)
     })

@@ -31,7 +31,6 @@ describe("defaults", () => {
         family: "any",
         proxy: undefined,
         local: undefined,
-        float: false,
         connectTimeout: 120,
         connectRetry: { wait: 1, maximum: 300 },
         explicitExitNotify: undefined,

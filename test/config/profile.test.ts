@@ -13,7 +13,6 @@ const pkcs12 = { _tag: "Pkcs12", bytes: Redacted.make(Uint8Array.of(0x30, 0)), c
 const withStaticKey = parsed(
   "remote peer.example\ncipher AES-256-CBC\nsecret ta.key 1\n",
   files({ "ta.key": staticKey }),
-  "accept",
 ).profile
 
 test("what the parser makes is one", () => {
@@ -55,7 +54,6 @@ describe("no server", () => {
     "is reached over UDP through an HTTP proxy": { ...udp, proxy: { ...basic, authentication: undefined } },
     "gets fragments over TCP": { ...tcp, fragment: { size: 1300, counts: "mtu" } },
     "is told over TCP that we leave": { ...tcp, explicitExitNotify: 1 },
-    "may float over TCP": { ...tcp, float: true },
     "has port 0": { ...udp, port: 0 },
     "has a key of another length": {
       ...udp,

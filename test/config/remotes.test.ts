@@ -80,13 +80,13 @@ test("explicit-exit-notify counts once by default, and only over UDP", () => {
 describe("connection blocks", () => {
   test("take what stands above them where they say nothing, and nothing that stands below", () => {
     const [first, second] = blocks(
-      "server-poll-timeout 5\n<connection>\nremote a 1\nfloat\nconnect-retry 3\n</connection>\nport 99\n<connection>\nremote b\nproto tcp\n</connection>\nserver-poll-timeout 9\n",
+      "server-poll-timeout 5\n<connection>\nremote a 1\nexplicit-exit-notify\nconnect-retry 3\n</connection>\nport 99\n<connection>\nremote b\nproto tcp\n</connection>\nserver-poll-timeout 9\n",
     )
     expect(first).toMatchObject({
       host: "a",
       port: 1,
       transport: "udp",
-      float: true,
+      explicitExitNotify: 1,
       connectTimeout: 5,
       connectRetry: { wait: 3, maximum: 300 },
     })
@@ -94,7 +94,7 @@ describe("connection blocks", () => {
       host: "b",
       port: 99,
       transport: "tcp",
-      float: false,
+      explicitExitNotify: undefined,
       connectTimeout: 5,
       connectRetry: { wait: 1, maximum: 300 },
     })

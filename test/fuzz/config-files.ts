@@ -19,7 +19,7 @@ export const damagedFile = (random: Random): string => {
  * says whether the file is valid.
  */
 export const checkFile = (text: string, roundTrip: boolean): boolean => {
-  const result = parse(text, { file: "f", read, pending: "accept" })
+  const result = parse(text, { file: "f", read })
   const diagnostics = Result.isSuccess(result) ? result.success.notes : result.failure
   checkPositions(text, diagnostics)
   if (diagnostics.some((diagnostic) => /[\0-\x08\x0a-\x1f]/.test(formatDiagnostic(diagnostic))))

@@ -1,18 +1,6 @@
 /** Rows: which server, over which transport, and how patiently. */
 import * as Result from "effect/Result"
-import {
-  flag,
-  honoured,
-  ignored,
-  ignoredLoudly,
-  noEffectYet,
-  type Row,
-  refused,
-  takes,
-  takesMany,
-  usage,
-  word,
-} from "../row.ts"
+import { flag, honoured, ignored, ignoredLoudly, type Row, refused, takes, takesMany, usage, word } from "../row.ts"
 import { deviceName, host, integer, oneOf, path, port, seconds, text, wordOr } from "../values.ts"
 
 const protocols = oneOf("udp", "udp4", "udp6", "tcp", "tcp4", "tcp6", "tcp-client", "tcp4-client", "tcp6-client")
@@ -88,12 +76,11 @@ export const connection = {
     doc: "Bind the socket to `local` and `lport` (else the port of `port`).",
   }),
   nobind: honoured({ takes: flag, connection: true, doc: "Let the kernel choose the local address and port." }),
-  float: honoured({
-    takes: flag,
-    pending: noEffectYet("packets from another address of the server are not taken", false),
-    connection: true,
-    doc: "Accept packets from another address of the server, when they authenticate.",
-  }),
+  float: ignored(
+    "packets are taken from the server's own address alone, which is all that the kill switch lets through",
+    "Accept packets from another address of the server, when they authenticate.",
+    { connection: true },
+  ),
   "resolv-retry": honoured({
     takes: takes([wordOr("infinite", seconds)]),
     default: [undefined],

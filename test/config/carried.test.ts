@@ -1,5 +1,6 @@
+/** Directives that the protocol, the network or the sockets carry out: each has its place in the profile. */
 import { describe, expect, test } from "bun:test"
-import { type DirectiveName, directives, rowOf } from "../../src/config/directives.ts"
+import type { DirectiveName } from "../../src/config/directives.ts"
 import { print } from "../../src/config/index.ts"
 import {
   ca,
@@ -45,7 +46,6 @@ const lines: Partial<Record<DirectiveName, string>> = {
   "socks-proxy": "socks-proxy proxy.example 1081 login\nproto tcp",
   "socks-proxy-user-pass": "socks-proxy proxy.example\n<socks-proxy-user-pass>\na\nb\n</socks-proxy-user-pass>",
   "allow-pull-fqdn": "allow-pull-fqdn",
-  float: "float",
   sndbuf: "sndbuf 100000",
   rcvbuf: "rcvbuf 100000",
   mark: "mark 7",
@@ -71,58 +71,36 @@ const lines: Partial<Record<DirectiveName, string>> = {
   "allow-compression": "allow-compression asym\ncomp-lzo yes",
 }
 
-const names = Object.keys(directives) as Array<DirectiveName>
-
-describe("a directive that Culvert does not honour yet", () => {
-  for (const name of names) {
-    const { pending } = rowOf(name)
-    if (pending === undefined || name === "secret") continue
-    test(`${name}: ${pending.outcome}`, () => {
-      const found = diagnosticsOf(minimal(lines[name]), sideFiles).filter(({ message }) =>
-        message.startsWith(`"${name}"`),
-      )
-      expect(found).toHaveLength(1)
-      expect(found[0]!.severity === "error").toBe(pending.outcome === "refused")
-      expect(found[0]!.message).toContain(pending.because)
-    })
-  }
-
-  test("has a line in this test", () => {
-    const missing = names.filter((name) => rowOf(name).pending !== undefined && lines[name] === undefined)
-    expect(missing.filter((name) => name !== "secret")).toEqual([])
-  })
-})
-
-describe("whoever takes them all has a profile that prints and parses back", () => {
+describe("the profile says it, and prints and parses back", () => {
   for (const [name, text] of Object.entries(lines)) {
     test(name, () => {
-      const { profile } = parsed(minimal(text), sideFiles, "accept")
+      const { profile } = parsed(minimal(text), sideFiles)
       const plain = profileOf(minimal())
       expect(revealed(profile)).not.toEqual(revealed(plain))
-      const again = parsed(print(profile, { secrets: true }), undefined, "accept").profile
+      const again = parsed(print(profile, { secrets: true })).profile
       expectSameProfile(again, profile)
     })
   }
 
   test("a static key instead of TLS", () => {
     const text = `dev tun\nremote peer.example\nifconfig 10.0.0.1 10.0.0.2\ncipher AES-256-CBC\nsecret ta.key 1\nauth SHA256\n`
-    const { profile } = parsed(text, sideFiles, "accept")
+    const { profile } = parsed(text, sideFiles)
     expect(profile).toMatchObject({
       mode: "static-key",
       cipher: "AES-256-CBC",
       staticKey: { direction: 1 },
       pull: false,
     })
-    expectSameProfile(parsed(print(profile, { secrets: true }), undefined, "accept").profile, profile)
+    expectSameProfile(parsed(print(profile, { secrets: true })).profile, profile)
   })
 
   test("tap", () => {
-    expect(profileOf(minimal("dev tap3"), undefined, "accept").device).toEqual({ type: "tap", name: "tap3" })
+    expect(profileOf(minimal("dev tap3")).device).toEqual({ type: "tap", name: "tap3" })
   })
 })
 
 describe("values", () => {
-  const value = (text: string) => profileOf(minimal(text), sideFiles, "accept")
+  const value = (text: string) => profileOf(minimal(text), sideFiles)
 
   test("of proxies", () => {
     expect(revealed(value(lines["http-proxy"]!).remotes[0].proxy)).toEqual({
@@ -155,17 +133,15 @@ describe("values", () => {
 
   test("of identity: PKCS#12 with a passphrase stands for certificate and key, and for the authority", () => {
     const text = `client\nremote a\naskpass pass\n${lines.pkcs12}\n`
-    expect(revealed(profileOf(text, sideFiles, "accept").identity)).toEqual({
+    expect(revealed(profileOf(text, sideFiles).identity)).toEqual({
       _tag: "Pkcs12",
       bytes: { secret: pkcs12.toString("hex") },
       chain: undefined,
       passphrase: { secret: "hunter2" },
     })
-    const errors = diagnosticsOf(
-      `${text}<cert>\n${certificate}</cert>\n<key>\n${privateKey}</key>\n`,
-      sideFiles,
-      "accept",
-    ).map(({ message }) => message)
+    const errors = diagnosticsOf(`${text}<cert>\n${certificate}</cert>\n<key>\n${privateKey}</key>\n`, sideFiles).map(
+      ({ message }) => message,
+    )
     expect(errors.filter((message) => message.includes("cannot both be given"))).toHaveLength(2)
   })
 
@@ -205,7 +181,7 @@ describe("values", () => {
       ],
       searchDomains: ["a.example", "b.example"],
     })
-    expectSameProfile(parsed(print(value(text)), undefined, "accept").profile, value(text))
+    expectSameProfile(parsed(print(value(text))).profile, value(text))
   })
 
   test("of tls-crypt-v2: the key, and what only the server can read", () => {
@@ -214,7 +190,7 @@ describe("values", () => {
       key: { secret: "07".repeat(256) },
     })
     const broken = files({ "v2.key": clientKey(300, 299) })
-    expect(diagnosticsOf(minimal("tls-crypt-v2 v2.key"), broken, "accept").map(({ message }) => message)).toEqual([
+    expect(diagnosticsOf(minimal("tls-crypt-v2 v2.key"), broken).map(({ message }) => message)).toEqual([
       'tls-crypt-v2: in "v2.key", line 1: the key is not complete: its length does not match its content',
     ])
   })
@@ -222,7 +198,7 @@ describe("values", () => {
 
 test("a static key without a digest would leave packets without authentication", () => {
   const text = "dev tun\nremote a\nifconfig 10.0.0.1 10.0.0.2\ncipher AES-256-CBC\nsecret ta.key\nauth none\n"
-  expect(diagnosticsOf(text, sideFiles, "accept").map(({ line, severity }) => [line, severity])).toEqual([
+  expect(diagnosticsOf(text, sideFiles).map(({ line, severity }) => [line, severity])).toEqual([
     [5, "warning"],
     [5, "warning"],
     [6, "error"],
@@ -231,7 +207,7 @@ test("a static key without a digest would leave packets without authentication",
 
 test("a static key and TLS contradict each other, each line by name", () => {
   const text = `secret ta.key\ncipher AES-256-CBC\nremote a\nclient\n${ca}`
-  const errors = diagnosticsOf(text, sideFiles, "accept").filter(({ severity }) => severity === "error")
+  const errors = diagnosticsOf(text, sideFiles).filter(({ severity }) => severity === "error")
   expect(errors.map(({ line, message }) => `${line}: ${message}`)).toEqual([
     '1: "secret" and "client" (line 4) cannot both be given',
     '5: "ca" and "secret" (line 1) cannot both be given: a static key needs no TLS',
