@@ -1,6 +1,6 @@
 /** Questions over HTTPS (RFC 8484) with HTTP/2, one session for each server, kept while it is used. */
 import type { ClientHttp2Session } from "node:http2"
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import { answers, type Query, type Upstream, withId } from "../../network/index.ts"
 import { certificateCheck, NoAnswer } from "./question.ts"
 
@@ -11,14 +11,18 @@ export class Https {
     return Effect.callback((resume) => {
       const failed = (reason: string) => resume(Effect.fail(new NoAnswer({ reason })))
       const session = this.#session(server)
-      const request = session.request({
+      const headers = {
         ":method": "POST",
         ":path": "/dns-query",
         ":authority": server.serverName ?? authorityOf(server),
         accept: messageType,
         "content-type": messageType,
         "content-length": String(bytes.length),
-      })
+      }
+      // It throws where the session has ended in this very moment.
+      const opened = Result.try(() => session.request(headers))
+      if (Result.isFailure(opened)) return failed(String(opened.failure))
+      const request = opened.success
       let heard = false
       const chunks: Array<Buffer> = []
       let size = 0
