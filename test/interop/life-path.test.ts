@@ -1,5 +1,6 @@
 /** The way to the server changes or breaks: what the protocol can ride out is ridden out, all else ends in a new connection. */
 import { expect } from "bun:test"
+import { readFileSync, writeFileSync } from "node:fs"
 import { eventually } from "../support/child.ts"
 import { outer } from "../support/lab.ts"
 import { type ServerOptions, tunnel } from "../support/openvpn.ts"
@@ -75,4 +76,27 @@ testCulvert("TCP: the pod gets another address: a new connection after the next 
   await client.event("connected", 20_000, 2)
   await bench.carriesTraffic()
   await pod.succeed(["ip", "address", "replace", old, "dev", "outer"])
+})
+
+testCulvert("the server's name points to another address: found there after the keepalive failed", async () => {
+  const { lab } = bench
+  const hosts = `/etc/netns/${lab.client.name}/hosts`
+  const before = readFileSync(hosts, "utf8")
+  const options: ServerOptions = { keepalive: [1, 3] }
+  await using first = await bench.serve(options)
+  await using client = bench.connect(options, { host: outer.hosts.ipv4, lines: ["connect-timeout 2"] })
+  await client.ready()
+  await lab.server.succeed(["ip", "address", "add", "10.90.0.9/24", "dev", "outer"])
+  try {
+    await first.kill()
+    await using _ = await bench.serve({ ...options, lines: ["local 10.90.0.9"] })
+    writeFileSync(hosts, before.replaceAll(outer.server.ipv4, "10.90.0.9"))
+    expect((await client.event("disconnected")).reason).toBe("PingRestart")
+    await client.event("connected", 30_000, 2)
+    expect((await client.status()).remote).toBe(`udp://10.90.0.9:1194 (${outer.hosts.ipv4})`)
+    await bench.carriesTraffic()
+  } finally {
+    writeFileSync(hosts, before)
+    await lab.server.succeed(["ip", "address", "del", "10.90.0.9/24", "dev", "outer"])
+  }
 })
