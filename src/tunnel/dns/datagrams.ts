@@ -24,12 +24,16 @@ export class Datagrams {
       const { socket, waiting } = this.#pick(server.address.includes(":") ? "udp6" : "udp4")
       const id = freeId(waiting)
       waiting.set(id, { query, server, resume })
+      const failed = (reason: string) => {
+        waiting.delete(id)
+        resume(Effect.fail(new NoAnswer({ reason })))
+      }
       try {
         socket.send(withId(bytes, id), server.port, server.address, (error) => {
-          if (error) resume(Effect.fail(new NoAnswer({ reason: error.message })))
+          if (error) failed(error.message)
         })
       } catch (error) {
-        resume(Effect.fail(new NoAnswer({ reason: String(error) })))
+        failed(String(error))
       }
       return Effect.sync(() => waiting.delete(id))
     })
