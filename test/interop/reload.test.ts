@@ -1,44 +1,17 @@
 /** A changed configuration or credential while the tunnel is up, in files as a pod has them. */
 import { expect } from "bun:test"
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { bun, Client, project } from "../support/culvert.ts"
-import { type Lab, networkState } from "../support/lab.ts"
+import { Client } from "../support/culvert.ts"
+import { networkState } from "../support/lab.ts"
 import { Leaks } from "../support/leaks.ts"
 import { clientConfiguration, type ServerOptions } from "../support/openvpn.ts"
+import { Volume } from "../support/volume.ts"
 import { testCulvert, useBench } from "./bench.ts"
 
 const bench = useBench()
 
-/** A mounted ConfigMap or Secret: everything changes with one link. */
-class Volume {
-  readonly path: string
-  #version = 0
-
-  constructor(lab: Lab, name: string, files: Readonly<Record<string, string>>) {
-    this.path = join(lab.directory, name)
-    mkdirSync(this.path)
-    this.replace(files)
-    for (const file of Object.keys(files)) symlinkSync(join("..data", file), join(this.path, file))
-  }
-
-  replace(files: Readonly<Record<string, string>>): void {
-    const version = `..${++this.#version}`
-    mkdirSync(join(this.path, version))
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(this.path, version, name), text)
-    symlinkSync(version, join(this.path, "..data_tmp"))
-    renameSync(join(this.path, "..data_tmp"), join(this.path, "..data"))
-  }
-}
-
-const start = (configuration: Volume, environment: Readonly<Record<string, string>> = {}) => {
-  const command = [bun, join(project, "src/main.ts"), "start", "--config", join(configuration.path, "client.ovpn")]
-  const child = bench.lab.client.start("culvert client", command, {
-    cwd: project,
-    environment: { CULVERT_LOG_FORMAT: "json", ...environment },
-  })
-  return Client.watch(bench.lab, child)
-}
+const start = (configuration: Volume, environment: Readonly<Record<string, string>> = {}) =>
+  Client.startFile(bench.lab, join(configuration.path, "client.ovpn"), { environment })
 
 testCulvert(
   "another server in the ConfigMap: the connection moves there, device and routes stay, nothing leaks",
@@ -49,7 +22,7 @@ testCulvert(
       { port: 1195, push: ["redirect-gateway def1"], lines: ["server 10.66.0.0 255.255.255.0"] },
     ]
     await using one = await bench.serve(first)
-    const volume = new Volume(lab, "moved", { "client.ovpn": clientConfiguration(lab, first!) })
+    const volume = new Volume(join(lab.directory, "moved"), { "client.ovpn": clientConfiguration(lab, first!) })
     await using client = start(volume)
     await client.ready()
     await using leaks = await Leaks.watch(lab, [1194, 1195])
@@ -73,7 +46,7 @@ testCulvert(
     const options: ServerOptions = {}
     await using _ = await bench.serve(options)
     const text = clientConfiguration(lab, options)
-    const volume = new Volume(lab, "invalid", { "client.ovpn": text })
+    const volume = new Volume(join(lab.directory, "invalid"), { "client.ovpn": text })
     await using client = start(volume)
     await client.ready()
     volume.replace({ "client.ovpn": text.replace("remote-cert-tls server", "remote-cert-tls sever") })
@@ -98,8 +71,8 @@ testCulvert("a rotated password is used for the next login, without a start anew
   const options: ServerOptions = { user, clientCertificate: "none" }
   await using _ = await bench.serve(options)
   const text = `${clientConfiguration(lab, options, { certificate: "none" }).replace(/<auth-user-pass>[\s\S]*<\/auth-user-pass>/, "auth-user-pass")}auth-retry nointeract\n`
-  const configuration = new Volume(lab, "login", { "client.ovpn": text })
-  const credentials = new Volume(lab, "credentials", { username: "anna", password: "first" })
+  const configuration = new Volume(join(lab.directory, "login"), { "client.ovpn": text })
+  const credentials = new Volume(join(lab.directory, "credentials"), { username: "anna", password: "first" })
   await using client = start(configuration, { CULVERT_CREDENTIALS: credentials.path })
   await client.event("auth_failed")
   credentials.replace({ username: "anna", password: "second" })

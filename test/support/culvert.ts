@@ -64,7 +64,11 @@ export class Client implements AsyncDisposable {
   /** Starts the client with a configuration text; does not wait. */
   static start(lab: Lab, configuration: string, options: ClientOptions = {}): Client {
     serial += 1
-    const file = lab.write(`client-${serial}.ovpn`, configuration)
+    return Client.startFile(lab, lab.write(`client-${serial}.ovpn`, configuration), options)
+  }
+
+  /** The same with a file that may change. */
+  static startFile(lab: Lab, file: string, options: ClientOptions = {}): Client {
     const program =
       subject === "openvpn"
         ? ["openvpn", "--config", file]

@@ -1,14 +1,5 @@
 import { expect } from "bun:test"
-import {
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Result } from "effect"
@@ -17,6 +8,7 @@ import { type Profile, parse } from "../../src/config/index.ts"
 import { reload } from "../../src/tunnel/reload.ts"
 import { StatusRef } from "../../src/tunnel/status.ts"
 import { it } from "../support/effect.ts"
+import { Volume } from "../support/volume.ts"
 
 const text = (remote: string, device = "tun") =>
   `client\ndev ${device}\nremote ${remote} 1194\npeer-fingerprint ${"00:".repeat(31)}00\nauth-user-pass\n`
@@ -25,27 +17,6 @@ const directory = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "reload-"))),
   (path) => Effect.sync(() => rmSync(path, { recursive: true })),
 )
-
-/** A volume as kubelet mounts it: each file is a link through `..data`, which is replaced as a whole. */
-class Volume {
-  readonly path: string
-  #version = 0
-
-  constructor(path: string, files: Readonly<Record<string, string>>) {
-    this.path = path
-    mkdirSync(path)
-    this.write(files)
-    for (const name of Object.keys(files)) symlinkSync(join("..data", name), join(path, name))
-  }
-
-  write(files: Readonly<Record<string, string>>): void {
-    const name = `..version-${++this.#version}`
-    mkdirSync(join(this.path, name))
-    for (const [file, content] of Object.entries(files)) writeFileSync(join(this.path, name, file), content)
-    symlinkSync(name, join(this.path, "..data_tmp"))
-    renameSync(join(this.path, "..data_tmp"), join(this.path, "..data"))
-  }
-}
 
 /** Runs `reload` over a volume; collects the servers that are used. */
 const started = Effect.gen(function* () {
@@ -83,10 +54,10 @@ it.effect("the swap of a mounted ConfigMap is seen within two seconds", () =>
     const { configuration, used } = yield* started
     yield* TestClock.adjust("10 seconds")
     expect(used).toEqual([])
-    configuration.write({ "client.ovpn": text("two.example") })
+    configuration.replace({ "client.ovpn": text("two.example") })
     yield* TestClock.adjust("2 seconds")
     expect(used).toEqual(["two.example"])
-    configuration.write({ "client.ovpn": text("three.example") })
+    configuration.replace({ "client.ovpn": text("three.example") })
     yield* TestClock.adjust("3 seconds")
     expect(used).toEqual(["two.example", "three.example"])
   }),
@@ -95,10 +66,10 @@ it.effect("the swap of a mounted ConfigMap is seen within two seconds", () =>
 it.effect("a changed password is a reason, too; one that was written anew and says the same is none", () =>
   Effect.gen(function* () {
     const { credentials, used } = yield* started
-    credentials.write({ username: "anna", password: "one" })
+    credentials.replace({ username: "anna", password: "one" })
     yield* TestClock.adjust("1 minute")
     expect(used).toEqual([])
-    credentials.write({ username: "anna", password: "two" })
+    credentials.replace({ username: "anna", password: "two" })
     yield* TestClock.adjust("2 seconds")
     expect(used).toEqual(["one.example"])
   }),
@@ -107,9 +78,9 @@ it.effect("a changed password is a reason, too; one that was written anew and sa
 it.effect("what is not valid is not used, and said; the next valid one is", () =>
   Effect.gen(function* () {
     const { configuration, file, used, told } = yield* started
-    configuration.write({ "client.ovpn": text("two.example").replace("client", "klient") })
+    configuration.replace({ "client.ovpn": text("two.example").replace("client", "klient") })
     yield* TestClock.adjust("3 seconds")
-    configuration.write({ "client.ovpn": text("two.example", "tun7") })
+    configuration.replace({ "client.ovpn": text("two.example", "tun7") })
     yield* TestClock.adjust("3 seconds")
     unlinkSync(file)
     yield* TestClock.adjust("3 seconds")
@@ -119,7 +90,7 @@ it.effect("what is not valid is not used, and said; the next valid one is", () =
     expect(refusals[0]).toMatch(/^reload_refused changed files: .* the present one stays: .*klient/)
     expect(refusals[1]).toContain("another `dev` takes a new start")
     symlinkSync("..data/client.ovpn", file)
-    configuration.write({ "client.ovpn": text("three.example") })
+    configuration.replace({ "client.ovpn": text("three.example") })
     yield* TestClock.adjust("3 seconds")
     expect(used).toEqual(["three.example"])
   }),
