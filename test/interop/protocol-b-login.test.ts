@@ -56,7 +56,7 @@ testCulvert("a token without one logs in at renegotiations under the name that t
   const { server: options, calls } = judged("exit 0", { push: ["auth-token T0KEN"] })
   await using _server = await bench.serve(options)
   const { directory } = secret({ username: "anna", password: "s3cret" })
-  await using client = login(options, directory, ["auth-user-pass", "reneg-sec 2", "hand-window 2"])
+  await using client = login(options, directory, ["auth-user-pass", "reneg-sec 2", "hand-window 10"])
   await client.ready()
   await client.event("renegotiated", 20_000)
   expect([calls()[0], ...new Set(calls().slice(1))]).toEqual(["anna s3cret", "anna T0KEN"])
@@ -65,13 +65,13 @@ testCulvert("a token without one logs in at renegotiations under the name that t
 testCulvert("a token that has expired by the next renegotiation gives way to the password", async () => {
   const secretFile = bench.lab.write(`token-${++serial}.key`, "")
   await bench.lab.server.succeed(["openvpn", "--genkey", "auth-token", secretFile])
-  // Seconds of life, renewed at each renegotiation: it is over before there is one.
+  // Seconds of life, at least two hand-windows of the server: it is over before there is a renegotiation.
   const { server: options, calls } = judged("exit 0", {
-    lines: ["hand-window 1", "auth-gen-token 2 2", `auth-gen-token-secret ${secretFile}`],
+    lines: ["hand-window 3", "auth-gen-token 6 6", `auth-gen-token-secret ${secretFile}`],
   })
   await using server = await bench.serve(options)
   const { directory } = secret({ username: "anna", password: "s3cret" })
-  await using client = login(options, directory, ["auth-user-pass", "reneg-sec 4", "hand-window 2"])
+  await using client = login(options, directory, ["auth-user-pass", "reneg-sec 8", "hand-window 10"])
   await client.ready()
   const refused = await client.event("auth_failed", 30_000)
   expect(refused.message).toContain("no longer takes its token")
@@ -115,7 +115,7 @@ testCulvert("auth-nocache: the file is read at each login, also at a renegotiati
   await using _server = await bench.serve(options)
   const file = bench.lab.write(`login-${++serial}`, "anna\nfirst\n", 0o600)
   const { directory } = secret({})
-  const lines = [`auth-user-pass ${file}`, "auth-nocache", "reneg-sec 3", "hand-window 2"]
+  const lines = [`auth-user-pass ${file}`, "auth-nocache", "reneg-sec 3", "hand-window 10"]
   await using client = login(options, directory, lines)
   await client.ready()
   writeFileSync(file, "anna\nsecond\n")
