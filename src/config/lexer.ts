@@ -44,10 +44,12 @@ export interface Lexed {
 }
 
 /** Statements go to `take` one by one, so that a large file need not be there in pieces as well. */
-export const lex = (text: string, take: (statement: Statement) => void): Lexed =>
-  lexLines((text.startsWith("\ufeff") ? text.slice(1) : text).split("\n"), 1, take)
+export const lex = (text: string, take: (statement: Statement) => void): Lexed => {
+  const lines = (text.startsWith("\ufeff") ? text.slice(1) : text).split("\n")
+  return lexLines(text.includes("\r") ? lines.map(withoutLineEnd) : lines, 1, take)
+}
 
-/** The same for the lines of a block, whose first line has the number `firstLine` in its file. */
+/** The same for the lines of a block, whose first line has the number `firstLine` in its file. Lines have no line ends. */
 export const lexLines = (
   lines: ReadonlyArray<string>,
   firstLine: number,
@@ -60,7 +62,7 @@ export const lexLines = (
       incomplete = true
       break
     }
-    const source = withoutLineEnd(lines[index]!)
+    const source = lines[index]!
     const line = firstLine + index
     if (isBlankOrComment(source)) continue
     if (source.length > maximumLineLength) {
@@ -86,15 +88,13 @@ export const lexLines = (
         incomplete = true
         break
       }
-      const after = withoutLineEnd(lines[end]!)
-        .trim()
-        .slice(tag.length + 3)
+      const after = lines[end]!.trim().slice(tag.length + 3)
       if (!isBlankOrComment(after)) {
         const column = lines[end]!.indexOf(">") + 2
         const message = `unexpected text after </${tag}>`
         errors.push({ line: firstLine + end, column, message, hint: "a directive begins on its own line" })
       }
-      const block = { lines: lines.slice(index + 1, end).map(withoutLineEnd), firstLine: line + 1 }
+      const block = { lines: lines.slice(index + 1, end), firstLine: line + 1 }
       take({ name: { ...name, text: tag, column: name.column + 1 }, words: [], block })
       index = end
     }
