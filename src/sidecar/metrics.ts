@@ -197,6 +197,14 @@ export const metrics = {
     from: [{ reason: "PingRestart" }, { reason: "Transport" }, { reason: "ServerExit" }],
     count: (happened) => (isDisconnect(happened) ? { reason: String(happened.facts.reason) } : undefined),
   },
+  openvpn_client_handovers_total: {
+    type: "counter",
+    labels: ["result"],
+    help: "New connections beside the one that was up: `success` when they took over, else `failure`.",
+    from: [{ result: "success" }, { result: "failure" }],
+    count: ({ event }) =>
+      event === "handed_over" ? { result: "success" } : event === "handover_failed" ? { result: "failure" } : undefined,
+  },
   openvpn_client_handshake_duration_seconds: {
     type: "histogram",
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
