@@ -1,6 +1,7 @@
 /** The servers of a profile: `remote` lines and `<connection>` blocks, each with everything that applies to it. */
+import { isIpv4 } from "./address.ts"
 import type { Contents } from "./content.ts"
-import { Diagnostics } from "./diagnostic.ts"
+import { Diagnostics, quote } from "./diagnostic.ts"
 import type { ControlWrapping, Remote } from "./profile.ts"
 import { datagramProxyOf, proxyOf } from "./proxy.ts"
 import { type Setting, Settings } from "./settings.ts"
@@ -18,10 +19,11 @@ export const remotesOf = (
   // Also without any remote, so that what is wrong with the key is said.
   const direction = directionOf(settings, "tls-auth", report)
   const wrapping = wrappingOf(settings, direction, contents)
+  const kind = kindOf(settings)
   const remotes =
     blocks.length === 0
-      ? lines.map((remote) => build(remote, settings, wrapping, kindOf(settings), contents, report))
-      : blocks.flatMap((block) => fromBlock(block, settings, { wrapping, direction }, contents, report))
+      ? lines.map((remote) => build(remote, settings, wrapping, kind, contents, report))
+      : blocks.flatMap((block) => fromBlock(block, settings, { wrapping, direction, kind }, contents, report))
   if (blocks.length > 0) {
     for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
   } else if (lines.length === 0 && complete && !settings.mentions("remote")) {
@@ -42,7 +44,7 @@ export const remotesOf = (
 const fromBlock = (
   block: Setting,
   settings: Settings,
-  outer: { readonly wrapping: ControlWrapping; readonly direction: 0 | 1 | undefined },
+  outer: { readonly wrapping: ControlWrapping; readonly direction: 0 | 1 | undefined; readonly kind: Kind },
   contents: Contents,
   report: Diagnostics,
 ): ReadonlyArray<Remote> => {
@@ -59,17 +61,18 @@ const fromBlock = (
     : outer.wrapping._tag === "TlsAuth"
       ? { ...outer.wrapping, direction: direction ?? outer.direction }
       : outer.wrapping
-  return [build(remote, inner.within(settings, block.line), wrapping, kindOf(settings), contents, report)]
+  return [build(remote, inner.within(settings, block.line), wrapping, outer.kind, contents, report)]
 }
 
 const build = (
-  { values: [host, port, protocol] }: Setting<readonly [string, number?, Protocol?]>,
+  setting: Setting<readonly [string, number?, Protocol?]>,
   scope: Settings,
   controlWrapping: ControlWrapping,
   { isStatic, isPeer }: Kind,
   contents: Contents,
   report: Diagnostics,
 ): Remote => {
+  const [host, port, protocol] = setting.values
   const written = protocol ?? scope.values("proto")[0]
   const [wait, maximum = 300] = scope.values("connect-retry")
   const local = localOf(scope, isPeer && !written.startsWith("tcp"))
@@ -83,7 +86,7 @@ const build = (
   const endpoint = {
     host,
     port: remotePort,
-    family: written.includes("4") ? "ipv4" : written.includes("6") ? "ipv6" : "any",
+    family: familyOf(written, setting, report),
     local,
     connectTimeout: scope.values("server-poll-timeout")[0],
     connectRetry: { wait, maximum: Math.max(wait, maximum) },
@@ -110,6 +113,15 @@ const build = (
     proxy: datagramProxyOf(scope, contents, report),
     explicitExitNotify: exitNotifyOf(scope),
   }
+}
+
+const familyOf = (written: Protocol, remote: Setting<readonly [string, ...unknown[]]>, report: Diagnostics) => {
+  const family = written.includes("4") ? "ipv4" : written.includes("6") ? "ipv6" : "any"
+  const [host] = remote.values
+  const other = family === "ipv4" ? host.includes(":") : family === "ipv6" && isIpv4(host)
+  if (other)
+    report.warning(remote, `${quote(host)} is never reached with ${written}, which is for the other address family`)
+  return family
 }
 
 /** Which port the other side sends to or expects, and how large packets are, differs. */

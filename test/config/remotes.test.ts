@@ -41,6 +41,13 @@ describe("the local end", () => {
   })
 })
 
+test("an address that its own protocol excludes is warned about", () => {
+  expect(notesOf(minimal("remote fd00::1 1194 udp4\nremote 10.0.0.1 443 tcp6\nremote 10.0.0.2 1 udp4"))).toEqual([
+    '5:1: warning: "fd00::1" is never reached with udp4, which is for the other address family',
+    '6:1: warning: "10.0.0.1" is never reached with tcp6, which is for the other address family',
+  ])
+})
+
 test("the server's address and port cannot be our own", () => {
   expect(errorsOf(minimal("local 10.0.0.1\nlport 1194\nremote 10.0.0.1"))).toEqual([
     "5:1: error: the server's address and port are our own (is this line meant for the server?)",
