@@ -87,6 +87,11 @@ testCulvert(
     expect((await ask("8.8.8.8", "long.db.corp.example", "tcp")).addresses).toHaveLength(100)
     // From memory: the server was asked once.
     expect(vpnDns.askedFor("secret.example")).toHaveLength(1)
+    // Another connection takes over: what the one before leaves behind is not the names of this one.
+    client.child.signal("SIGHUP")
+    await client.event("handed_over")
+    expect(await ask("8.8.8.8", "secret.example")).toMatchObject({ addresses: ["192.0.2.77"] })
+    expect(await client.probe("/readyz")).toBe(200)
 
     await server.kill()
     await client.event("disconnected")
