@@ -131,7 +131,7 @@ testCulvert(
     )
     await client.becomes("/readyz", 200)
     expect(await client.status()).toMatchObject({ phase: "connected" })
-    expect(await said.stop()).toEqual([])
+    expect(await said.stop(), client.child.tail(40)).toEqual([])
     await bench.carriesTraffic()
     // A link that drains for connections of before is given up half a minute after their last packet.
     await eventually(60_000, "all is as it was", async () => {
@@ -158,14 +158,18 @@ function watch(client: Client, load: Child) {
   const contradictions: Array<string> = []
   let isOver = false
   let heard = { replies: 0, at: performance.now() }
-  let agreed = performance.now()
+  /** The looks without an agreement, one after the other. */
+  let problems: Array<{ readonly problem: string; readonly at: number }> = []
   const look = async () => {
+    const said = await client.says()
     const replies = load.lines.length
     const now = performance.now()
-    if (replies !== heard.replies) heard = { replies, at: now }
-    const problem = contradiction(await client.says(), now - heard.at)
-    if (problem === undefined) agreed = now
-    else if (now - agreed > 3000) contradictions.push(problem)
+    if (replies !== heard.replies || said?.isReady !== true) heard = { replies, at: now }
+    const problem = contradiction(said, now - heard.at)
+    problems = problem === undefined ? [] : [...problems, { problem, at: now }]
+    if (problem !== undefined && problems.length > 4 && now - problems[0]!.at > 3000) {
+      contradictions.push(`${new Date().toISOString()} ${problem}`)
+    }
   }
   const running = (async () => {
     for (; !isOver; await Bun.sleep(250)) await look()
@@ -185,7 +189,7 @@ function contradiction(said: Awaited<ReturnType<Client["says"]>>, silentMs: numb
   if (isReady !== readyMetric) return `/readyz says ${isReady}, its metric ${readyMetric}`
   if (connectedMetric !== (phase === "connected")) return `${phase}, but the metric says ${connectedMetric}`
   if (isReady && phase !== "connected") return `ready while ${phase}`
-  return isReady && silentMs > 8000 ? `ready, and nothing has passed for ${silentMs} ms` : undefined
+  return isReady && silentMs > 8000 ? `ready for ${Math.round(silentMs)} ms, and nothing has passed` : undefined
 }
 
 /** SIGUSR2 crashes the worker of the data plane. */
