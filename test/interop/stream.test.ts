@@ -30,7 +30,13 @@ for (const transport of ["udp", "tcp"] as const) {
         await upload(lab.client, tunnel.ipv4, piece)
         await download(lab.client, tunnel.ipv6, piece)
       }
-      await eventually(10_000, "both captures have seen as much", () => near.bytes === far.bytes)
+      await eventually(20_000, "both captures have seen as much", () => near.bytes === far.bytes).catch(
+        async (error) => {
+          // Says whether it was a capture that missed something.
+          await Promise.all([near.finish(), far.finish()])
+          throw error
+        },
+      )
       const [seen, arrived] = [await near.finish(), await far.finish()]
       expect(new Map([...arrived].sort())).toEqual(new Map([...seen].sort()))
       expect([...seen.values()].filter((stream) => stream.bytes >= piece)).toHaveLength((2 * bytes) / piece)

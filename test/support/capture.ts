@@ -2,6 +2,7 @@
  * What an independent observer sees of TCP: `tcpdump` on one device, every connection's two streams put together from its
  * segments by their sequence numbers, as counts and hashes, so that a gigabyte needs no disk.
  */
+import { eventually } from "./child.ts"
 import type { Namespace } from "./lab.ts"
 
 /** By "source:port > target:port". */
@@ -9,39 +10,27 @@ export type Streams = ReadonlyMap<string, { readonly bytes: number; readonly sha
 
 export class Capture implements AsyncDisposable {
   readonly #tcpdump: Bun.Subprocess<"ignore", "pipe", "pipe">
-  readonly #done: Promise<void>
+  readonly #done: Promise<unknown>
   readonly #streams = new Map<string, Stream>()
   /** What arrived and is less than a record. */
   #rest = new Uint8Array(0)
   #isHeaderTaken = false
   #isDisposed = false
+  #said = ""
 
   private constructor(tcpdump: Bun.Subprocess<"ignore", "pipe", "pipe">) {
     this.#tcpdump = tcpdump
-    this.#done = this.#read()
+    this.#done = Promise.all([this.#read(), this.#listen()])
   }
 
   /** Resolves when it captures. */
   static async start(namespace: Namespace, device: string): Promise<Capture> {
-    // Snaps nothing off pieces of 64 KiB; its kernel buffer rides out what this process does in between.
-    const command = [
-      "tcpdump",
-      "-i",
-      device,
-      "-n",
-      "-s",
-      "262144",
-      "-B",
-      "262144",
-      "--immediate-mode",
-      "-U",
-      "-w",
-      "-",
-      "tcp",
-    ]
+    // Snaps nothing off pieces of 64 KiB; its buffer of 256 MiB rides out what this process does in between.
+    const options = ["-n", "-s", "65600", "-B", "262144", "-U", "-w", "-"]
+    const command = ["tcpdump", "-i", device, ...options, "tcp"]
     const tcpdump = Bun.spawn([...namespace.inside(command)], { stdin: "ignore", stdout: "pipe", stderr: "pipe" })
     const capture = new Capture(tcpdump)
-    for await (const chunk of tcpdump.stderr) if (new TextDecoder().decode(chunk).includes("listening on")) break
+    await eventually(10_000, "tcpdump listens", () => capture.#said.includes("listening on"))
     return capture
   }
 
@@ -50,9 +39,11 @@ export class Capture implements AsyncDisposable {
     return [...this.#streams.values()].reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
-  /** Ends the capture. Throws when a stream has a hole: then packets were lost to it, or in the tunnel for ever. */
+  /** Ends the capture, which must have seen everything. Throws when a stream has a hole all the same. */
   async finish(): Promise<Streams> {
     await this[Symbol.asyncDispose]()
+    if (!this.#said.includes("\n0 packets dropped by kernel"))
+      throw new Error(`tcpdump did not see it all: ${this.#said}`)
     return new Map([...this.#streams].map(([name, stream]) => [name, stream.finish(name)]))
   }
 
@@ -66,6 +57,10 @@ export class Capture implements AsyncDisposable {
 
   async #read(): Promise<void> {
     for await (const chunk of this.#tcpdump.stdout) this.#take(chunk)
+  }
+
+  async #listen(): Promise<void> {
+    for await (const chunk of this.#tcpdump.stderr) this.#said += new TextDecoder().decode(chunk)
   }
 
   #take(chunk: Uint8Array): void {
