@@ -128,8 +128,8 @@ const staticKeyOf = (
 ): Own<StaticKeyProfile> | undefined => {
   const secret = settings.last("secret")!
   for (const name of tlsOnly) {
-    const other = settings.last(name)
-    if (other !== undefined)
+    const inBlocks = settings.all("connection").flatMap(({ inner }) => inner?.last(name) ?? [])
+    for (const other of [settings.last(name), ...inBlocks].filter((setting) => setting !== undefined))
       report.error(
         other,
         `"${name}" and "secret" (line ${secret.line}) cannot both be given: a static key needs no TLS`,

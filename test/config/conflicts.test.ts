@@ -74,6 +74,13 @@ describe("directives that cannot both be given", () => {
     "auth-user-pass": "auth-user-pass",
     "peer-fingerprint": `peer-fingerprint ${new Array(32).fill("ab").join(":")}`,
   }
+  test("secret and a wrapping inside of a block", () => {
+    const block = "<connection>\nremote a\ntls-crypt x\n</connection>\n"
+    expect(errorsOf(`cipher AES-256-CBC\nsecret x\n${block}`).join()).toContain(
+      '5:1: error: "tls-crypt" and "secret" (line 2) cannot both be given',
+    )
+  })
+
   test.each(Object.entries(ofTls))("secret and %s", (name, line) => {
     const errors = errorsOf(`remote a\ncipher AES-256-CBC\nsecret x\n${line}\n`).filter((error) =>
       error.includes("cannot both be given"),
