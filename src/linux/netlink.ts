@@ -3,7 +3,7 @@
  * namespace. Integers are in the machine's order, addresses in network order.
  */
 import { Arena, type Region, scratch } from "./arena.ts"
-import { EAGAIN, EINTR, ENOENT, errno, SystemError } from "./errno.ts"
+import { EAGAIN, EINTR, ENOBUFS, ENOENT, errno, SystemError } from "./errno.ts"
 import { libc } from "./libc.ts"
 
 /** Needs CAP_NET_ADMIN. Close it with `closeFd`. */
@@ -29,7 +29,8 @@ export function hasFilterChanged(fd: number, name: string): boolean {
       const reason = errno()
       if (reason === EAGAIN) return changed
       if (reason === EINTR) continue
-      // ENOBUFS: more happened than the socket could hold.
+      // More happened than the socket could hold.
+      if (reason !== ENOBUFS) throw new SystemError("recv netlink", reason)
       changed = true
       continue
     }
