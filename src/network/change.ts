@@ -52,9 +52,6 @@ export const linkChange = (device: string, mtu: number): Change => ({
   family: "ipv4",
 })
 
-/** `packets` may wait in the device. */
-export const queueLine = (device: string, packets: number): string => `link set dev ${device} txqueuelen ${packets}`
-
 export const hostRoute = (address: string, hop: NextHop): Change =>
   routeChange({ target: `${address}/${isIpv6(address) ? 128 : 32}`, hop })
 

@@ -38,8 +38,6 @@ export class Ip extends Context.Service<
     readonly nextHop: (address: string, except: string) => Effect.Effect<NextHop | undefined>
     /** Bytes: what the kernel knows of the path to an address, else the MTU of the device that leads there. */
     readonly pathMtu: (address: string) => Effect.Effect<number | undefined>
-    /** Packets that may wait in a device; undefined: unknown. */
-    readonly queueLength: (device: string) => Effect.Effect<number | undefined>
   }
 >()("culvert/network/Ip") {
   static readonly layer = Layer.sync(Ip, () => {
@@ -84,11 +82,6 @@ export class Ip extends Context.Service<
           const route = asked(() => [routeTo(address)]).map((found) => ({ ...found, mtu: undefined }))
           return firstHop(route, names(asked(links)), except)
         }),
-      queueLength: (device) =>
-        run(["-o", "link", "show", "dev", device], "").pipe(
-          Effect.map(({ stdout }) => Number(/ qlen (\d+)/.exec(stdout)?.[1]) || undefined),
-          Effect.orElseSucceed(() => undefined),
-        ),
       pathMtu: (address) =>
         Effect.sync(() => {
           const [route] = asked(() => [routeTo(address)])

@@ -5,7 +5,7 @@
  */
 import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
 import type { HostFacts } from "./beside.ts"
-import { type Change, hostRoute, leftovers, linkChange, type NextHop, queueLine } from "./change.ts"
+import { type Change, hostRoute, leftovers, linkChange, type NextHop } from "./change.ts"
 import { Ip, type IpError } from "./ip.ts"
 
 export class Network extends Context.Service<
@@ -19,8 +19,6 @@ export class Network extends Context.Service<
     readonly keep: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<string>, IpError, Scope.Scope>
     /** Until the scope ends a server is reachable beside a tunnel whose routes would take what is sent there. */
     readonly reach: (address: string, device: string) => Effect.Effect<NextHop | undefined, never, Scope.Scope>
-    /** Until the scope ends many packets can wait in the device while nobody reads it. */
-    readonly deepen: (device: string) => Effect.Effect<void, never, Scope.Scope>
     readonly facts: (device: string) => Effect.Effect<HostFacts>
     /** Bytes that fit into one packet on the way to an address; undefined: unknown. */
     readonly pathMtu: (address: string) => Effect.Effect<number | undefined>
@@ -41,9 +39,6 @@ export class Network extends Context.Service<
         let current: ReadonlyArray<Change> = []
         let plan: ReadonlyArray<Change> = []
         let kept: ReadonlyArray<ReadonlyArray<Change>> = []
-        let deepened = 0
-        /** Length of the device's queue otherwise. */
-        let usual: number | undefined
         const undo = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
           for (const family of ["ipv6", "ipv4"] as const) {
             const lines = changes.filter((change) => change.family === family).map((change) => change.undo)
@@ -135,24 +130,6 @@ export class Network extends Context.Service<
             if (hop !== undefined) yield* Effect.ignore(keep([hostRoute(address, hop)]))
             return hop
           }),
-          deepen: (device) =>
-            Effect.acquireRelease(
-              inTurn(
-                Effect.gen(function* () {
-                  if (deepened++ > 0) return
-                  usual = yield* ip.queueLength(device)
-                  if (usual !== undefined)
-                    yield* ip.batchForced([queueLine(device, Math.max(usual, deepQueue))], "ipv4")
-                }),
-              ),
-              () =>
-                inTurn(
-                  Effect.gen(function* () {
-                    if (--deepened === 0 && usual !== undefined)
-                      yield* ip.batchForced([queueLine(device, usual)], "ipv4")
-                  }),
-                ),
-            ),
           facts: (device) => ip.facts(device),
           pathMtu: ip.pathMtu,
           setMtu: (device, mtu) =>
@@ -184,7 +161,6 @@ export class Network extends Context.Service<
         converge: () => Effect.succeed([]),
         keep: () => Effect.succeed([]),
         reach: (address, device) => ip.nextHop(address, device),
-        deepen: () => Effect.void,
         facts: (device) => ip.facts(device),
         setMtu: () => Effect.void,
         pathMtu: ip.pathMtu,
@@ -193,6 +169,3 @@ export class Network extends Context.Service<
     }),
   )
 }
-
-/** Packets: some 50 Mbit/s in small packets, or ten times as much in large ones, for a tenth of a second. */
-const deepQueue = 4000

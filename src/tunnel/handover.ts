@@ -6,7 +6,7 @@
  */
 import { Cause, Clock, Effect, Exit, Scope } from "effect"
 import type { Profile } from "../config/index.ts"
-import { mergeNetwork, Network, tunnelAddresses } from "../network/index.ts"
+import { mergeNetwork, tunnelAddresses } from "../network/index.ts"
 import { OCC_MAGIC, OCC_REQUEST } from "../protocol/index.ts"
 import { describeFully, tellConnected, tellEnded } from "./connection.ts"
 import { DataPlane } from "./dataplane.ts"
@@ -14,7 +14,7 @@ import { TunDevice } from "./device.ts"
 import { failed } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
 import type { Established } from "./establish.ts"
-import { afterglow, type Formers, withoutPrefix } from "./former.ts"
+import { type Formers, withoutPrefix } from "./former.ts"
 import type { NoneConnected, Tries } from "./retry.ts"
 import type { Up } from "./serve.ts"
 import { begin, type Held, type Pending, type Services, type Serving, startServing } from "./serving.ts"
@@ -90,24 +90,11 @@ const beginBeside = Effect.fnUntraced(function* (tunnel: Tunnel, profile: Profil
     plane.hold(Math.min(Math.max(2 * milliseconds, shortestHold), longestHold))
   })
   yield* tunnel.formers.makeRoom
-  const shallow = yield* deepen(tunnel.above)
   yield* status.update({ handover: { since: yield* Clock.currentTimeMillis } })
   yield* status.event("handover_started", "connecting anew beside the present connection")
   const pending = yield* begin(tunnel.above, tries.once)
-  // What waited is read by then.
-  const over = Effect.andThen(Effect.sleep(afterglow), shallow)
-  yield* Effect.forkIn(Effect.andThen(pending.exit, over), tunnel.above)
   const candidate: Candidate = { ...pending, tries, isIntroduced: () => isIntroduced }
   return candidate
-})
-
-/** Packets will wait in the tun for a moment, which has little room for them otherwise. */
-const deepen = Effect.fnUntraced(function* (above: Scope.Scope) {
-  const network = yield* Network
-  const device = yield* TunDevice
-  const scope = yield* Scope.fork(above)
-  yield* Scope.provide(network.deepen(device.name), scope)
-  return Scope.close(scope, Exit.void)
 })
 
 /** The connection that is to be replaced, which may end while that is under way. */

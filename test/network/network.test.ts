@@ -40,7 +40,6 @@ const host = (refused?: string, hasLeftovers = false) => {
           routes: [],
         }),
       pathMtu: () => Effect.succeed(undefined),
-      queueLength: () => Effect.succeed(500),
       nextHop: () => Effect.succeed(undefined),
     }),
   )
@@ -222,15 +221,4 @@ it.effect(
         expect(lines).toEqual([`route replace ${route}`, `route del ${route}`])
       }).pipe(Effect.provide(layer))
     }),
-)
-
-it.effect("the device's queue is deeper as long as anybody wants it so, and then as it was", () =>
-  Effect.gen(function* () {
-    const { lines, layer } = host()
-    yield* Effect.gen(function* () {
-      const network = yield* Network
-      yield* Effect.scoped(Effect.andThen(network.deepen("tun0"), Effect.scoped(network.deepen("tun0"))))
-    }).pipe(Effect.provide(layer))
-    expect(lines).toEqual(["link set dev tun0 txqueuelen 4000", "link set dev tun0 txqueuelen 500"])
-  }),
 )

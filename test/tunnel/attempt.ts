@@ -101,7 +101,6 @@ export const world = (plane: MemoryPlane) => {
             }),
             () => Effect.sync(() => void applied.push(...changes.map((change) => `release ${change.apply}`))),
           ),
-        deepen: () => Effect.void,
         reach: () => Effect.succeed({ device: "eth0", gateway: "10.0.0.1" }),
         facts: () => Effect.succeed({ gateway: { ipv4: undefined, ipv6: undefined }, addresses: [], routes: [] }),
         current: Effect.succeed([]),

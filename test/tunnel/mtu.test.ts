@@ -49,7 +49,6 @@ const host = (path: number | undefined) => {
     direct: [],
     converge: () => Effect.succeed([]),
     keep: () => Effect.succeed([]),
-    deepen: () => Effect.void,
     reach: () => Effect.succeed(undefined),
     facts: () => Effect.die("not asked"),
     pathMtu: () => Effect.sync(() => state.path),
