@@ -36,6 +36,32 @@ describe("an update", () => {
   })
 })
 
+test("everything that OpenVPN 2.7 changes can be changed, and the timers as well", () => {
+  const changes = [
+    ...["block-ipv6", "block-outside-dns", "dhcp-option DNS 10.1.0.2", "dns search-domains a.example"],
+    ...["ifconfig 10.8.0.9 255.255.255.0", "ifconfig-ipv6 fd00::9/64 fd00::1", "redirect-gateway def1"],
+    ...["redirect-private", "route 10.3.0.0", "route-gateway 10.8.0.1", "route-ipv6 fd01::/64", "route-metric 5"],
+    ...["topology subnet", "tun-mtu 1400", "keepalive 10 60"],
+    ...["ping 5", "ping-restart 30", "ping-exit 30", "inactive 60", "session-timeout 600", "explicit-exit-notify 1"],
+  ]
+  for (const change of changes) {
+    const { options, notes, restart } = update(change)
+    expect([change, restart, notes]).toEqual([change, undefined, []])
+    expect(options.at(-1)).toBe(change)
+    expect(readPush(options, open).notes).toEqual([])
+  }
+})
+
+test("of the directives for one timer the one that was pushed last holds", () => {
+  const keepalive = (text: string) => readPush(updatePush(["ping 10", "ping-restart 60"], [text], open).options, open)
+  expect(keepalive("keepalive 5 20").pushed.keepalive).toMatchObject({
+    ping: 5,
+    silence: { seconds: 20, then: "restart" },
+  })
+  expect(keepalive("ping-exit 30").pushed.keepalive).toMatchObject({ ping: 10, silence: { seconds: 30, then: "exit" } })
+  expect(keepalive("-ping-restart").pushed.keepalive).toMatchObject({ ping: 10, silence: undefined })
+})
+
 describe("what cannot be changed", () => {
   test("ends the connection, unless the server says that it is optional", () => {
     expect(update("cipher AES-128-GCM").restart).toBe(
