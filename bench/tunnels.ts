@@ -83,6 +83,8 @@ async function oneClient(lab: Lab, rival: Rival, server: ServerOptions, plan: Pl
   await ping(lab.client, client.address)
   if (transport === "udp") {
     remember("idle", client, group, rival, record)
+    const first = await latency(lab, client.address, plan.pings)
+    record.add("c", `idle, the first ${plan.pings} pings, p50`, "ms", rival, first.p50)
     const idle = await latency(lab, client.address, plan.pings)
     record.add("c", "idle, p50", "ms", rival, idle.p50)
     record.add("c", "idle, p99", "ms", rival, idle.p99)
