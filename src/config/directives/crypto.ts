@@ -262,7 +262,7 @@ export const crypto = {
   }),
   "push-peer-info": honoured({
     takes: flag,
-    doc: "Tell the server about this machine, and the variables `UV_*` of `setenv`.",
+    doc: "Tell the server about this machine (kernel, OpenSSL, hardware address), and the variables `UV_*` of `setenv`.",
   }),
   "key-derivation": honoured({
     takes: takes([oneOf("tls-ekm")]),
