@@ -59,6 +59,16 @@ export const refusedHere = [
     because: "it is there for unknown directives; OpenVPN passes over the faulty line",
   },
   {
+    id: "mode",
+    what: "a file without `client`, `tls-client` and `secret`",
+    because: "OpenVPN would carry packets in clear",
+  },
+  {
+    id: "static-key",
+    what: "`peer-fingerprint` and `verify-hash` beside `secret`",
+    because: "a static key knows no certificates, so that nothing would be verified",
+  },
+  {
     id: "outside",
     what: "directives that exclude each other, below the `<connection>` blocks and so without effect in them",
     because: "they cannot both be meant",
@@ -83,6 +93,11 @@ export const acceptedHere = [
     because: "providers ship one file for all, and a note says that they have no effect",
   },
   { id: "device", what: "a file without `dev`", because: "it is `dev tun`" },
+  {
+    id: "static-tcp",
+    what: "`proto tcp` beside `secret`",
+    because: "this is the side that connects, with a static key too",
+  },
   {
     id: "order",
     what: "`ignore-unknown-option` and `setenv FORWARD_COMPATIBLE 1` after the line that they are about",

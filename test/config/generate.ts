@@ -28,9 +28,19 @@ export const base = [
   "remote-cert-tls server",
 ]
 
+/** The same without TLS. */
+export const staticBase = [
+  "remote a.example 1194",
+  "dev tun",
+  "ifconfig 10.0.0.1 10.0.0.2",
+  "cipher AES-256-CBC",
+  "secret ta.key 1",
+]
+
 /** A file of a few generated statements. */
 export const generateFile = (random: Random): string => {
-  const lines = random(12) === 0 ? base.toSpliced(random(base.length), 1) : [...base]
+  const complete = random(10) === 0 ? staticBase : base
+  const lines = random(12) === 0 ? complete.toSpliced(random(complete.length), 1) : [...complete]
   const count = random(3) === 0 ? 2 + random(4) : 1
   for (let index = 0; index < count; index++) {
     const at = random(4) === 0 ? random(lines.length) : lines.length

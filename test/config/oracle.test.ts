@@ -11,7 +11,7 @@ import { isDirective, rowOf } from "../../src/config/directives.ts"
 import { type Diagnostic, type FileNeed, formatDiagnostic, parse } from "../../src/config/index.ts"
 import { corpus, profiles } from "./corpus.ts"
 import { certificate, privateKey, staticKey } from "./fixtures.ts"
-import { base, generateFile, generator } from "./generate.ts"
+import { base, generateFile, generator, staticBase } from "./generate.ts"
 import { hasOpenVpn, judgeAll, OracleDirectory, type Verdict } from "./oracle.ts"
 
 type DifferenceId = (typeof refusedHere | typeof acceptedHere)[number]["id"]
@@ -58,6 +58,8 @@ const differenceOf = (text: string, verdict: Verdict): DifferenceId | "unexplain
 
 const whyRefused = (text: string, { message, line }: Diagnostic): DifferenceId | undefined => {
   const source = text.split("\n")[line - 1] ?? ""
+  const isMissing = /does not say that this is a client|nothing says which server|nothing proves/.test(message)
+  if (isMissing && !/^\W*(tls-)?client\b/m.test(text)) return "mode"
   const found = refusals.find(([, pattern]) => pattern.test(message))?.[0]
   if (text.includes("<connection>") && /cannot both be given/.test(message)) return "outside"
   return (
@@ -76,8 +78,9 @@ const refusals: ReadonlyArray<readonly [DifferenceId, RegExp]> = [
   ["push-only", /only for a server to push/],
   ["refused", /is refused:/],
   ["devices", /device/],
-  ["ciphers", /cipher|digest/],
+  ["ciphers", /cipher|digest|without authentication/],
   ["lines", /more than \d+ words|a backslash may|a NUL character/],
+  ["static-key", /"(peer-fingerprint|verify-hash)" and "secret"/],
   ["words", /unexpected .* after "(bind-dev|tls-crypt|tun-mtu-max)"/],
   ["words", /\bexpected (one of|"|a word|hex digits|names separated|a SHA-256|a fingerprint)/],
   [
@@ -102,6 +105,7 @@ const whyAccepted = (text: string, message: string): DifferenceId | undefined =>
 
 /** By the wording of OpenVPN's. */
 const acceptances: ReadonlyArray<readonly [DifferenceId, RegExp]> = [
+  ["static-tcp", /--proto tcp is ambiguous/],
   ["device", /You must define TUN\/TAP device/],
   ["line-ends", /format error in hash fingerprint/],
   ["comments", /Maximum option line length/],
@@ -126,6 +130,9 @@ const examples: Readonly<Record<DifferenceId, string>> = {
   ciphers: "data-ciphers none",
   servers: "proto tcp-server",
   "setenv-opt": "setenv opt hand-window",
+  mode: "cipher AES-256-CBC",
+  "static-tcp": "proto tcp",
+  "static-key": `peer-fingerprint ${new Array(32).fill("ab").join(":")}`,
   outside: "<connection>\nremote b.example\n</connection>\nsocks-proxy a\nhttp-proxy b 80",
   lines: "verb 3\\",
   "no-effect": "shaper 200\nmanagement-hold",
@@ -146,7 +153,8 @@ if (!hasOpenVpn) test.skip("openvpn is not installed", () => {})
 describe.if(hasOpenVpn)("a difference from OpenVPN that is on purpose", () => {
   for (const { id, what } of [...refusedHere, ...acceptedHere]) {
     test(what, async () => {
-      const lines = id === "device" ? base.filter((line) => !line.startsWith("dev ")) : base
+      const complete = id === "mode" ? base.slice(1, 3) : id.startsWith("static") ? staticBase : base
+      const lines = id === "device" ? base.filter((line) => !line.startsWith("dev ")) : complete
       const text = [...lines, examples[id], ""].join("\n")
       const verdict = await directory.judge(text)
       expect(verdict.accepted).toBe(refusedHere.some((difference) => difference.id === id))
