@@ -17,13 +17,13 @@ const bench = useBench()
 const isLong = process.env.HANDOVERS !== undefined
 const times = Number(process.env.HANDOVERS ?? 1)
 
-/** Sequence-numbered datagrams, 1,000 a second both ways, and a TCP stream beside them. */
+/** Sequence-numbered datagrams, 1,000 a second both ways, and a TCP stream beside them, in pieces that fill no queue. */
 const load = async (seconds: number) => {
   const datagrams = ["-u", "-b", "1600K", "-l", "200", "-w", "1M"]
   const [up, down, stream] = await Promise.all([
     iperf3(bench.lab, tunnel.ipv4, seconds, datagrams),
     iperf3(bench.lab, tunnel.ipv6, seconds, [...datagrams, "-R"], 5202),
-    iperf3(bench.lab, tunnel.ipv4, seconds, ["-b", "20M"], 5203),
+    iperf3(bench.lab, tunnel.ipv4, seconds, ["-b", "10M", "-l", "4K"], 5203),
   ])
   return { up, down, stream }
 }
