@@ -12,10 +12,10 @@ export class Moderation {
   shouldPause(now: number, packets: number): boolean {
     const taken = packets - this.lastPackets
     const isQuick = now - this.lastTurn < QUICK_TURN && taken > 0 && taken < SMALL_BATCH
-    this.quickTurns = isQuick ? this.quickTurns + 1 : 0
+    this.quickTurns = isQuick ? Math.min(this.quickTurns + 1, 2 * QUICK_TURNS) : Math.max(0, this.quickTurns - CALM)
     this.lastTurn = now
     this.lastPackets = packets
-    return this.quickTurns > QUICK_TURNS
+    return isQuick && this.quickTurns > QUICK_TURNS
   }
 }
 
@@ -27,3 +27,5 @@ const QUICK_TURN = 0.4
 const SMALL_BATCH = 32
 /** More turns in quick succession than a short exchange has. */
 const QUICK_TURNS = 16
+/** Quick turns that one moment of calm outweighs: a stream has gaps, and is one still after them. */
+const CALM = 4

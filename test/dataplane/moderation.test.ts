@@ -20,10 +20,19 @@ test("full batches, lone packets, and turns without any do not wait", () => {
   expect(pauses(0.05, 0)).toBe(0)
 })
 
-test("one quiet moment ends it", () => {
+test("who comes after a quiet moment does not wait; a stream goes on after one, and ends with several", () => {
   const moderation = new Moderation()
-  for (let turn = 1; turn <= 50; turn++) moderation.shouldPause(turn * 0.1, turn)
-  expect(moderation.shouldPause(5.1, 51)).toBe(true)
-  expect(moderation.shouldPause(6, 52)).toBe(false)
-  expect(moderation.shouldPause(6.1, 53)).toBe(false)
+  let at = 0
+  let packets = 0
+  const after = (interval: number) => {
+    at += interval
+    packets++
+    return moderation.shouldPause(at, packets)
+  }
+  for (let turn = 1; turn <= 50; turn++) after(0.1)
+  expect(after(0.1)).toBe(true)
+  expect(after(0.9)).toBe(false)
+  expect(after(0.1)).toBe(true)
+  expect([0.9, 0.9, 0.9, 0.9].map(after)).toEqual([false, false, false, false])
+  expect(after(0.1)).toBe(false)
 })
