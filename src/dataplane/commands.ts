@@ -85,7 +85,7 @@ export type Event =
   | { readonly type: "control"; readonly generation: number; readonly packet: Uint8Array }
   /** An authenticated OCC EXIT message: the server leaves. */
   | { readonly type: "remoteExit"; readonly generation: number }
-  /** An authenticated OCC message under a static key, its magic number included: a question, or the answer to ours. */
+  /** An authenticated OCC message, its magic number included: the answer to ours, or, under a static key, a question. */
   | { readonly type: "occ"; readonly generation: number; readonly message: Uint8Array }
   /** The first packet under this key was authenticated: the server has it. Sent once a key. */
   | { readonly type: "keyUsed"; readonly generation: number; readonly keyId: number }

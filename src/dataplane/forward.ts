@@ -354,11 +354,11 @@ export class Forwarder implements PacketSink {
     return this.writeTun(link, memory, payload, payloadLength)
   }
 
-  /** Only with a static key do the two sides talk about their options so; and then seldom. */
+  /** The two sides talk about their options so: with a static key, else only when we ask, and then seldom. */
   private occ(link: Link, memory: Region, payload: number, length: number): number {
     const kind = length > OCC_MAGIC.length ? memory.bytes[payload + OCC_MAGIC.length] : undefined
     if (kind === OCC_EXIT) this.remoteLeft(link)
-    else if (link.keys.unnamed !== undefined && (kind === OCC_REQUEST || kind === OCC_REPLY)) {
+    else if (kind === OCC_REPLY || (kind === OCC_REQUEST && link.keys.unnamed !== undefined)) {
       if (length > LARGEST_CONTROL) return Drop.controlSize
       if (this.isFlood(link)) return Drop.controlFlood
       this.emit({ type: "occ", generation: link.generation, message: memory.bytes.slice(payload, payload + length) })

@@ -4,6 +4,7 @@ import type { Profile } from "../config/index.ts"
 import { KillSwitch } from "../network/index.ts"
 import { failed } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
+import type { BeforeIntroducing } from "./establish.ts"
 import { firstHop } from "./proxy.ts"
 import { describe, makeRace } from "./race.ts"
 import type { Candidate, Candidates } from "./retry.ts"
@@ -40,8 +41,8 @@ export const makeAttempt = Effect.fnUntraced(function* (profile: Profile) {
 })
 
 /** Attempts beside a connection that is up: nothing is told before it is known what comes of them. */
-export const makeAttemptBeside = (profile: Profile, onIntroducing: (milliseconds: number) => void) => {
-  const race = makeRace(profile, { onIntroducing })
+export const makeAttemptBeside = (profile: Profile, beforeIntroducing?: BeforeIntroducing) => {
+  const race = makeRace(profile, beforeIntroducing === undefined ? {} : { beforeIntroducing })
   return (candidates: Candidates) =>
     race(candidates).pipe(Effect.catch((failure) => Effect.flatMap(suspectOthers(failure), Effect.fail)))
 }

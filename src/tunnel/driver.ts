@@ -4,7 +4,7 @@
  */
 import { Deferred, Effect, Exit, Option, Queue } from "effect"
 import type { Profile } from "../config/index.ts"
-import type { Output, SessionContract } from "../protocol/index.ts"
+import { OCC_MAGIC, OCC_REQUEST, type Output, type SessionContract } from "../protocol/index.ts"
 import type { Link } from "./dataplane.ts"
 import { AttemptFailed, type AttemptReason } from "./errors.ts"
 import type { KeyEvent } from "./rekey.ts"
@@ -23,6 +23,8 @@ export interface Driver {
   readonly answered: Effect.Effect<void>
   /** An authenticated data packet came: the server has the key, and data passes. */
   readonly carried: Effect.Effect<void>
+  /** Asks the server something and waits for the answer: it has then taken all data packets that were sent over a stream before. */
+  readonly roundTrip: Effect.Effect<void>
   /** Never succeeds; fails with why the link cannot be used any more. */
   readonly ended: Effect.Effect<never, AttemptFailed>
   readonly established: () => boolean
@@ -31,15 +33,15 @@ export interface Driver {
 }
 
 /**
- * Takes packets and keeps deadlines as long as the scope lives; `session` is the caller's to start. `onIntroducing` is called
- * before the packet is sent that tells the server who we are.
+ * Takes packets and keeps deadlines as long as the scope lives; `session` is the caller's to start. The packets that tell
+ * the server who we are wait for `beforeIntroducing`.
  */
 export const drive = Effect.fnUntraced(function* (
   session: SessionContract,
   link: Link,
   profile: Profile,
   now: () => number,
-  onIntroducing: () => void,
+  beforeIntroducing: Effect.Effect<void> | undefined,
 ) {
   const facts = yield* Queue.unbounded<Fact>()
   const keyEvents = yield* Queue.unbounded<KeyEvent>()
@@ -47,6 +49,10 @@ export const drive = Effect.fnUntraced(function* (
   const answered = yield* Deferred.make<void>()
   const carried = yield* Deferred.make<void>()
   const ended = yield* Deferred.make<never, AttemptFailed>()
+  const introducing = yield* Deferred.make<void>()
+  const occAnswers = yield* Queue.sliding<void>(1)
+  /** Packets that wait. */
+  let waiting: Array<Uint8Array> | undefined
   let deadline: number | undefined
   let established = false
 
@@ -55,10 +61,12 @@ export const drive = Effect.fnUntraced(function* (
     for (let output = session.poll(); output !== undefined; output = session.poll()) {
       switch (output.type) {
         case "transmit":
-          link.transmit(output.packet)
+          if (waiting === undefined) link.transmit(output.packet)
+          else waiting.push(output.packet)
           break
         case "introducing":
-          onIntroducing()
+          if (beforeIntroducing !== undefined) waiting = []
+          Deferred.doneUnsafe(introducing, Exit.void)
           break
         case "occ":
           link.occ(output.message)
@@ -105,6 +113,7 @@ export const drive = Effect.fnUntraced(function* (
           step((at) => session.receive(at, event.packet))
           return Effect.void
         case "occ":
+          Queue.offerUnsafe(occAnswers, undefined)
           step((at) => session.occ?.(at, event.message))
           return Effect.void
         case "transportFailed":
@@ -132,6 +141,13 @@ export const drive = Effect.fnUntraced(function* (
     Effect.ignore,
     Effect.forkScoped({ startImmediately: true }),
   )
+  const introduce = Effect.gen(function* () {
+    yield* Deferred.await(introducing)
+    yield* beforeIntroducing ?? Effect.void
+    for (const packet of waiting ?? []) link.transmit(packet)
+    waiting = undefined
+  })
+  yield* Effect.forkScoped(introduce)
   const driver: Driver = {
     session,
     step,
@@ -139,6 +155,11 @@ export const drive = Effect.fnUntraced(function* (
     keyEvents,
     answered: Deferred.await(answered),
     carried: Deferred.await(carried),
+    roundTrip: Effect.gen(function* () {
+      yield* Queue.clear(occAnswers)
+      link.occ(occRequest)
+      yield* Queue.take(occAnswers)
+    }),
     ended: Deferred.await(ended),
     established: () => established,
     setEstablished: () => {
@@ -150,3 +171,6 @@ export const drive = Effect.fnUntraced(function* (
 })
 
 export const failed = (reason: AttemptReason, established = false) => new AttemptFailed({ reason, established })
+
+/** Which options do you have? OpenVPN answers at once, over the data channel. */
+export const occRequest = Uint8Array.of(...OCC_MAGIC, OCC_REQUEST)

@@ -31,6 +31,9 @@ export interface Opened {
   readonly driver: Driver
 }
 
+/** Milliseconds after the first packet. */
+export type BeforeIntroducing = (milliseconds: number) => Effect.Effect<void>
+
 /** Everything is in place to carry packets. */
 export interface Established extends Opened {
   /** Undefined: the server pushed nothing. */
@@ -39,13 +42,13 @@ export interface Established extends Opened {
 }
 
 /**
- * Opens the link and sends the first packet. `onIntroducing` gets the milliseconds since then when the server is about to learn who
- * we are. Closing the scope says good-bye to the server.
+ * Opens the link and sends the first packet. `beforeIntroducing` gets the milliseconds since then, and the server learns who we
+ * are when it has ended. Closing the scope says good-bye to the server.
  */
 export const open = Effect.fnUntraced(function* (
   profile: Profile,
   { remote, address }: Candidate,
-  onIntroducing: (milliseconds: number) => void = () => {},
+  beforeIntroducing?: BeforeIntroducing,
 ) {
   const plane = yield* DataPlane
   const began = plane.now()
@@ -59,7 +62,8 @@ export const open = Effect.fnUntraced(function* (
   const connectTimeout = Math.max(1, Math.ceil(remote.connectTimeout - (plane.now() - began) / 1000))
   const session = yield* openSession(profile, { ...remote, connectTimeout }, endpoint, hop?.device)
   const started = plane.now()
-  const driver = yield* drive(session, link, profile, plane.now, () => onIntroducing(plane.now() - started))
+  const introducing = beforeIntroducing && Effect.suspend(() => beforeIntroducing(plane.now() - started))
+  const driver = yield* drive(session, link, profile, plane.now, introducing)
   yield* sayGoodbye(driver, link)
   driver.step((at) => session.start(at))
   const peer = { address: endpoint.address, family: endpoint.family }

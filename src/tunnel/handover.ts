@@ -7,13 +7,12 @@
 import { Cause, Clock, Effect, Exit, Scope } from "effect"
 import type { Profile } from "../config/index.ts"
 import { mergeNetwork, tunnelAddresses } from "../network/index.ts"
-import { OCC_MAGIC, OCC_REQUEST } from "../protocol/index.ts"
 import { describeFully, tellConnected, tellEnded } from "./connection.ts"
 import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
-import { failed } from "./driver.ts"
+import { failed, occRequest } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
-import type { Established } from "./establish.ts"
+import type { BeforeIntroducing, Established } from "./establish.ts"
 import { type Formers, withoutPrefix } from "./former.ts"
 import type { NoneConnected, Tries } from "./retry.ts"
 import type { Up } from "./serve.ts"
@@ -28,7 +27,7 @@ export interface Tunnel {
   readonly wishes: Wishes
   readonly triesFor: (
     profile: Profile,
-    onIntroducing?: (milliseconds: number) => void,
+    beforeIntroducing?: BeforeIntroducing,
   ) => Effect.Effect<TunnelTries, never, Services>
 }
 
@@ -56,7 +55,7 @@ export const handOver = Effect.fnUntraced(function* (
 ) {
   const status = yield* StatusRef
   const older = yield* watched(present)
-  const candidate = yield* beginBeside(tunnel, profile)
+  const candidate = yield* beginBeside(tunnel, present, profile)
   const exit = yield* Effect.raceAllFirst([
     older.until(candidate),
     candidate.exit,
@@ -80,15 +79,24 @@ interface Candidate extends Pending<NoneConnected> {
   readonly isIntroduced: () => boolean
 }
 
-const beginBeside = Effect.fnUntraced(function* (tunnel: Tunnel, profile: Profile) {
+const beginBeside = Effect.fnUntraced(function* (tunnel: Tunnel, { connection }: Serving, profile: Profile) {
   const status = yield* StatusRef
   const plane = yield* DataPlane
   let isIntroduced = false
-  const tries = yield* tunnel.triesFor(profile, (milliseconds) => {
-    isIntroduced = true
-    // So far there were two round trips at least, and there are two more at most.
-    plane.hold(Math.min(Math.max(2 * milliseconds, shortestHold), longestHold))
-  })
+  const tries = yield* tunnel.triesFor(
+    profile,
+    Effect.fnUntraced(function* (milliseconds) {
+      // So far there were two round trips at least, and there are two more at most.
+      const limit = Math.min(Math.max(2 * milliseconds, shortestHold), longestHold)
+      plane.hold(limit)
+      if (connection.remote.transport === "tcp") {
+        // What a server has not read of a stream when it closes that is lost, and with it what it has sent and we have not received.
+        yield* Effect.timeoutOption(connection.driver.roundTrip, limit)
+        plane.hold(limit)
+      }
+      isIntroduced = true
+    }),
+  )
   yield* tunnel.formers.makeRoom
   yield* status.update({ handover: { since: yield* Clock.currentTimeMillis } })
   yield* status.event("handover_started", "connecting anew beside the present connection")
@@ -233,8 +241,6 @@ const provenToCarry = Effect.fnUntraced(function* ({ link, driver, pushed }: Est
     }),
   )
 })
-
-const occRequest = Uint8Array.of(...OCC_MAGIC, OCC_REQUEST)
 
 /** ms; how long packets wait in the tun at least and at most, when the server is silent after it knows who we are. */
 const shortestHold = 200

@@ -7,6 +7,7 @@ import type { Profile } from "../config/index.ts"
 import { makeAttempt, makeAttemptBeside, tellConnected, tellEnded } from "./connection.ts"
 import { TunDevice } from "./device.ts"
 import type { AttemptFailed } from "./errors.ts"
+import type { BeforeIntroducing } from "./establish.ts"
 import { makeFormers } from "./former.ts"
 import { addressesOf, handOver, type Outcome, type Tunnel, type TunnelTries, whyNotBeside } from "./handover.ts"
 import { type ConnectMode, makeTries } from "./retry.ts"
@@ -20,11 +21,8 @@ export const keepUp = (first: Profile, wishes: Wishes, mode: ConnectMode) =>
     Effect.gen(function* () {
       const above = yield* Effect.scope
       const formers = yield* makeFormers
-      const triesFor = Effect.fnUntraced(function* (
-        profile: Profile,
-        onIntroducing: (milliseconds: number) => void = () => {},
-      ) {
-        const [attempt, beside] = [yield* makeAttempt(profile), makeAttemptBeside(profile, onIntroducing)]
+      const triesFor = Effect.fnUntraced(function* (profile: Profile, beforeIntroducing?: BeforeIntroducing) {
+        const [attempt, beside] = [yield* makeAttempt(profile), makeAttemptBeside(profile, beforeIntroducing)]
         return yield* makeTries(profile, mode, {
           alone: (candidates) => hold(above, attempt(candidates)),
           beside: (candidates) => hold(above, beside(candidates)),

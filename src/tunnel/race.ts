@@ -7,27 +7,26 @@ import { Deferred, Effect, Exit, Scope } from "effect"
 import type { Profile, Remote } from "../config/index.ts"
 import { failed } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
-import { complete, type Established, type Opened, open } from "./establish.ts"
+import { type BeforeIntroducing, complete, type Established, type Opened, open } from "./establish.ts"
 import { firstHop } from "./proxy.ts"
 import type { Address } from "./resolve.ts"
 import type { Candidate, Candidates } from "./retry.ts"
 
 export interface RaceOptions {
-  /** Milliseconds after the first packet, before the packet that tells the server who we are. */
-  readonly onIntroducing?: (milliseconds: number) => void
+  readonly beforeIntroducing?: BeforeIntroducing
   /** Of several, which one answered first. */
   readonly onWon?: (winner: Candidate) => Effect.Effect<void>
 }
 
 /** One for each profile: who won and then failed does not win again before all others have failed as well. */
-export const makeRace = (profile: Profile, { onIntroducing, onWon }: RaceOptions = {}) => {
+export const makeRace = (profile: Profile, { beforeIntroducing, onWon }: RaceOptions = {}) => {
   let disappointing: ReadonlyArray<string> = []
 
   return Effect.fnUntraced(function* (candidates: Candidates) {
-    if (candidates.length === 1) return yield* Effect.flatMap(open(profile, candidates[0], onIntroducing), complete)
+    if (candidates.length === 1) return yield* Effect.flatMap(open(profile, candidates[0], beforeIntroducing), complete)
     const promising = candidates.filter((candidate) => !disappointing.includes(describe(candidate)))
     if (promising.length === 0) disappointing = []
-    const winner = yield* first(profile, promising.length === 0 ? candidates : promising, onIntroducing)
+    const winner = yield* first(profile, promising.length === 0 ? candidates : promising, beforeIntroducing)
     yield* onWon?.(winner) ?? Effect.void
     const established: Established = yield* complete(winner).pipe(
       Effect.onExit((exit) =>
@@ -52,7 +51,7 @@ export const describe = ({ remote, address: { address, family } }: { remote: Rem
 const first = Effect.fnUntraced(function* (
   profile: Profile,
   candidates: ReadonlyArray<Candidate>,
-  onIntroducing: RaceOptions["onIntroducing"],
+  beforeIntroducing: BeforeIntroducing | undefined,
 ) {
   const above = yield* Effect.scope
   const failures: Array<{ readonly candidate: Candidate; readonly failure: AttemptFailed }> = []
@@ -65,7 +64,7 @@ const first = Effect.fnUntraced(function* (
         const scope = yield* Scope.fork(above)
         const before = Effect.forEach(lost.slice(0, index), Deferred.await, { discard: true })
         const run = Effect.raceFirst(Effect.sleep(index * stagger), before).pipe(
-          Effect.andThen(answered(profile, candidate, onIntroducing)),
+          Effect.andThen(answered(profile, candidate, beforeIntroducing)),
           Effect.tapError((failure) => Effect.sync(() => void failures.push({ candidate, failure }))),
           Scope.provide(scope),
         )
@@ -86,9 +85,9 @@ const first = Effect.fnUntraced(function* (
 const answered = Effect.fnUntraced(function* (
   profile: Profile,
   candidate: Candidate,
-  onIntroducing: RaceOptions["onIntroducing"],
+  beforeIntroducing: BeforeIntroducing | undefined,
 ) {
-  const opened = yield* open(profile, candidate, onIntroducing)
+  const opened = yield* open(profile, candidate, beforeIntroducing)
   const { driver } = opened
   yield* Effect.raceFirst(driver.answered, driver.ended)
   // The session ended instead, and says why.

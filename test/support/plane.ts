@@ -3,6 +3,7 @@
  * Control packets pass at once; data traffic is what the test says it is.
  */
 import { Clock, Effect, Layer, PubSub, Queue } from "effect"
+import { OCC_MAGIC, OCC_REPLY } from "../../src/protocol/index.ts"
 import { DataPlane, type Endpoint, type Link, type LinkEvent } from "../../src/tunnel/dataplane.ts"
 import type { ScriptedServer } from "./server.ts"
 
@@ -99,7 +100,9 @@ export class MemoryPlane {
         occExit: () => this.commands.push("occExit"),
         occ: () => {
           this.commands.push("occ")
-          if (server !== undefined && this.answersOcc) this.emit({ type: "keyUsed", generation, keyId: 0 })
+          if (server === undefined || !this.answersOcc) return
+          this.emit({ type: "keyUsed", generation, keyId: 0 })
+          this.emit({ type: "occ", generation, message: Uint8Array.of(...OCC_MAGIC, OCC_REPLY) })
         },
         resizeBuffers: (send, receive) => this.commands.push(`resizeBuffers ${send} ${receive}`),
         carry: () => this.commands.push(`carry ${generation}`),

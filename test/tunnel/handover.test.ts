@@ -73,6 +73,23 @@ it.effect("the address stays: the new connection carries at once, the old one go
   }),
 )
 
+it.effect(
+  "over TCP the old link is asked something before the server may end it: then it has read all of its stream",
+  () =>
+    Effect.gen(function* () {
+      const { plane, wish } = yield* connected(() => ({}), {}, profile("proto tcp"))
+      yield* wish()
+      expect(plane.commands).toEqual(["hold 200", "occ", "hold 200", "installKey 0", "useKey 0", "carry 2", "carry 2"])
+      // One that does not answer is not waited for longer than packets may wait.
+      plane.answersOcc = false
+      plane.commands.length = 0
+      yield* wish()
+      expect(plane.commands).toEqual(["hold 200", "occ"])
+      yield* elapse(200)
+      expect(plane.commands.slice(2)).toEqual(["hold 200", "installKey 0", "useKey 0", "carry 3", "carry 3"])
+    }),
+)
+
 it.effect("another address: the new one carries once it is proven to, connections of before keep to the old link", () =>
   Effect.gen(function* () {
     const { plane, applied, status, events, wish } = yield* connected(pool)
