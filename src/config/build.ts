@@ -4,6 +4,7 @@
  */
 import { Contents, type ReadFile } from "./content.ts"
 import { Diagnostics, quote } from "./diagnostic.ts"
+import { rowOf } from "./directives.ts"
 import { credentialsOf, identityOf, requireProof } from "./identity.ts"
 import { type Inspection, inspectIdentity, inspectTrust } from "./inspection.ts"
 import {
@@ -129,11 +130,14 @@ const staticKeyOf = (
   const secret = settings.last("secret")!
   for (const name of tlsOnly) {
     const inBlocks = settings.all("connection").flatMap(({ inner }) => inner?.last(name) ?? [])
-    for (const other of [settings.last(name), ...inBlocks].filter((setting) => setting !== undefined))
+    for (const other of [settings.last(name), ...inBlocks].filter((setting) => setting !== undefined)) {
+      // A time or a count that holds anyway contradicts nothing.
+      if (typeof other.values[0] === "number" && isSame(rowOf(name).default, other.values)) continue
       report.error(
         other,
         `"${name}" and "secret" (line ${secret.line}) cannot both be given: a static key needs no TLS`,
       )
+    }
   }
   report.warning(
     secret,
@@ -238,6 +242,8 @@ const checkPings = (settings: Settings, report: Diagnostics): void => {
 const sizeOf = (setting: Setting<readonly [number]> | undefined): number | undefined => setting?.values[0] || undefined
 
 const isPeerVariable = (name: string): boolean => /^(UV|IV)_[A-Za-z0-9_]{1,64}$/.test(name)
+
+const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
 
 /** What makes no sense where nothing is negotiated. */
 const tlsOnly = [

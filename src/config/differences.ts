@@ -59,6 +59,11 @@ export const refusedHere = [
     because: "it is there for unknown directives; OpenVPN passes over the faulty line",
   },
   {
+    id: "directions",
+    what: "`key-direction` that contradicts the word behind the name of the key's file",
+    because: "they cannot both be meant; OpenVPN takes the last one",
+  },
+  {
     id: "mode",
     what: "a file without `client`, `tls-client` and `secret`",
     because: "OpenVPN would carry packets in clear",

@@ -121,6 +121,7 @@ export const network = {
   }),
   "max-routes": ignored("obsolete: the number of routes is not limited", "Limit the number of routes.", {
     takes: usage("[count]"),
+    connection: true,
   }),
   "redirect-gateway": honoured({
     takes: takesMany([], redirectFlag),
