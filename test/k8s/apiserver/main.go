@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	registration "k8s.io/api/admissionregistration/v1"
@@ -100,8 +101,6 @@ func newChain(given input, stop chan struct{}) (admission.Interface, admission.O
 	check(err)
 	shared.Start(stop)
 	shared.WaitForCacheSync(stop)
-	// The list of schemas is fetched beside; nothing tells when it is there.
-	time.Sleep(200 * time.Millisecond)
 	return chain, admission.NewObjectInterfacesFromScheme(scheme.Scheme)
 }
 
@@ -109,17 +108,29 @@ func newChain(given input, stop chan struct{}) (admission.Interface, admission.O
 func create(pod *corev1.Pod, chain admission.Interface, interfaces admission.ObjectInterfaces) output {
 	recorder := &warnings{}
 	ctx := warning.WithWarningRecorder(context.Background(), recorder)
-	attributes := admission.NewAttributesRecord(pod, nil, corev1.SchemeGroupVersion.WithKind("Pod"), pod.Namespace, pod.Name,
-		corev1.SchemeGroupVersion.WithResource("pods"), "", admission.Create, &metav1.CreateOptions{}, false,
-		&user.DefaultInfo{Name: "system:serviceaccount:kube-system:replicaset-controller"})
-	if err := chain.(admission.MutationInterface).Admit(ctx, attributes, interfaces); err != nil {
-		return output{Refused: err.Error(), Warnings: recorder.texts}
+	attributes := attributesOf(pod)
+	for deadline := time.Now().Add(20 * time.Second); ; attributes = attributesOf(pod) {
+		err := chain.(admission.MutationInterface).Admit(ctx, attributes, interfaces)
+		if err == nil {
+			break
+		}
+		// The list of schemas is fetched beside, and nothing tells when it is there.
+		if isEarly := strings.Contains(err.Error(), "Resource kind /v1, Kind=Pod not found"); !isEarly || time.Now().After(deadline) {
+			return output{Refused: err.Error(), Warnings: recorder.texts}
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	if err := chain.(admission.ValidationInterface).Validate(ctx, attributes, interfaces); err != nil {
 		return output{Refused: err.Error(), Warnings: recorder.texts}
 	}
 	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
 	return output{Pod: pod, Warnings: recorder.texts}
+}
+
+func attributesOf(pod *corev1.Pod) admission.Attributes {
+	return admission.NewAttributesRecord(pod, nil, corev1.SchemeGroupVersion.WithKind("Pod"), pod.Namespace, pod.Name,
+		corev1.SchemeGroupVersion.WithResource("pods"), "", admission.Create, &metav1.CreateOptions{}, false,
+		&user.DefaultInfo{Name: "system:serviceaccount:kube-system:replicaset-controller"})
 }
 
 // Strict: a field that Kubernetes does not know is an error.
