@@ -2,7 +2,7 @@
 import { dlopen } from "bun:ffi"
 import { afterAll, beforeAll, expect, test } from "bun:test"
 import { closeSync, openSync } from "node:fs"
-import { globalAddresses, links, mainRoutes, routeTo } from "../../src/linux/index.ts"
+import { globalAddresses, hasFilterTable, hasMarked, links, mainRoutes, routeTo } from "../../src/linux/index.ts"
 
 // This thread and what it starts are in a network namespace of their own, until the last test is done.
 const isRoot = process.getuid?.() === 0
@@ -93,4 +93,25 @@ test("the way to an address is the one that ip finds, with the MTU of the path; 
   expect(routeTo("10.77.1.1", "10.1.2.3")?.mtu).toBe(isRoot ? 1200 : undefined)
   expect(routeTo("nowhere")).toBeUndefined()
   expect(routeTo("127.0.0.1", "nobody")).toBeUndefined()
+})
+
+test.skipIf(!isRoot)("a route is found by its protocol, a rule by its preference, in either family", () => {
+  const run = (line: string) => expect(Bun.spawnSync(["ip", ...line.split(" ")]).exitCode).toBe(0)
+  expect(hasMarked(149, 4911)).toBe(true)
+  expect(hasMarked(150, 4911)).toBe(false)
+  run("-6 rule add from fd01::5 lookup 4911 pref 4911")
+  expect(hasMarked(150, 4911)).toBe(true)
+  run("-6 rule del pref 4911")
+  expect(hasMarked(150, 4911)).toBe(false)
+})
+
+test.skipIf(!isRoot || Bun.which("nft") === null)("a table of nftables is there or not", () => {
+  const run = (line: string) => expect(Bun.spawnSync(["nft", ...line.split(" ")]).exitCode).toBe(0)
+  expect(hasFilterTable("culvert")).toBe(false)
+  run("add table ip culvert")
+  expect(hasFilterTable("culvert")).toBe(false)
+  run("add table inet culvert")
+  expect(hasFilterTable("culvert")).toBe(true)
+  run("delete table inet culvert")
+  expect(hasFilterTable("culvert")).toBe(false)
 })
