@@ -107,10 +107,10 @@ export const makeFormers = Effect.gen(function* () {
             return Scope.close(kept, Exit.void).pipe(
               Effect.andThen(held.close),
               Effect.andThen(Effect.flatMap(network.current, (routes) => status.update({ routes }))),
+              Effect.andThen(tell),
             )
           }),
         ),
-        Effect.andThen(tell),
         Effect.forkIn(above, { startImmediately: false }),
       )
       const { link } = held.connection

@@ -146,6 +146,17 @@ it.effect("however busy, the old link closes after five minutes", () =>
   }),
 )
 
+it.effect("the old link closes at once when its server is gone", () =>
+  Effect.gen(function* () {
+    const { plane, happened, wish } = yield* connected(pool)
+    yield* wish()
+    plane.emit({ type: "transportFailed", generation: 1, message: "recv: end of stream" })
+    yield* elapse("1 millis")
+    expect([...plane.open]).toEqual([2])
+    expect(happened()).toEqual(["handover_started", "handed_over", "drained"])
+  }),
+)
+
 it.effect("a server that does not take it changes nothing: the old one carries on", () =>
   Effect.gen(function* () {
     const { plane, applied, status, happened, events, wish } = yield* connected(() => ({ push: ["AUTH_FAILED"] }))
@@ -266,18 +277,17 @@ it.effect("a newer wish takes the place of one that is under way", () =>
 )
 
 it.effect(
-  "ten in a row, each with another address: the first connections live, and no more links than there may be",
+  "ten in a row, each with another address: no more links than there may be, the longest idle one makes way",
   () =>
     Effect.gen(function* () {
-      const { plane, wish } = yield* connected(pool)
+      const { plane, happened, wish } = yield* connected(pool)
       for (let link = 2; link <= 11; link++) {
         yield* wish()
-        // The traffic of before goes on over the first link.
-        plane.linkCounters.lastTunActivity = 0
         yield* elapse("1 second")
         expect(plane.open.size).toBeLessThanOrEqual(1 + mostFormer)
       }
-      expect(plane.open.has(11)).toBe(true)
+      expect([...plane.open]).toEqual([7, 8, 9, 10, 11])
+      expect(happened().filter((event) => event === "drained")).toHaveLength(10 - mostFormer)
     }),
 )
 
