@@ -1,6 +1,6 @@
 /**
  * The kill switch as text for `nft -f`: one table that lets out of the pod only what is meant to leave it. Pure. The text
- * replaces the whole table in one transaction, so there is no moment with half of it, and the first start, a restart and
+ * replaces what the table holds in one transaction, so there is no moment with half of it, and the first start, a restart and
  * a change are the same thing. The comments of the rules are what `culvert firewall show` prints.
  */
 import { isIpv6 } from "./change.ts"
@@ -69,23 +69,29 @@ export const forwarderPorts = { first: 29110, last: 29173 } as const
 
 export const ruleset = (firewall: Firewall): string => {
   const policy = firewall.enforced ? "drop" : "accept"
+  const { redirectTo } = firewall.dns
+  const chains = [
+    ["dns", "type nat hook output priority -100; policy accept;", redirectTo === undefined ? [] : dnsRules(redirectTo)],
+    ["output", `type filter hook output priority 0; policy ${policy};`, outputRules(firewall)],
+    ["input", "type filter hook input priority 0; policy accept;", firewall.enforced ? inputRules(firewall) : []],
+    [
+      "forward",
+      `type filter hook forward priority 0; policy ${policy};`,
+      firewall.enforced ? forwardRules(firewall) : [],
+    ],
+  ] as const
   return [
-    `table inet ${tableName}`,
-    `delete table inet ${tableName}`,
+    `add table inet ${tableName}`,
+    // The chains stay: one that is deleted and made anew lets packets through in between, transaction or not.
+    ...chains.map(([name, head]) => `add chain inet ${tableName} ${name} { ${head} }`),
+    ...chains.map(([name]) => `flush chain inet ${tableName} ${name}`),
+    `add set inet ${tableName} ${earlierSet} { type inet_service; }`,
+    `flush set inet ${tableName} ${earlierSet}`,
     `table inet ${tableName} {`,
     "  counter refused_ipv4 { }",
     "  counter refused_ipv6 { }",
     `  set ${earlierSet} { type inet_service; ${elements(firewall.earlierUdpPorts.map(String))}}`,
-    ...(firewall.dns.redirectTo === undefined
-      ? []
-      : chain("dns", "type nat hook output priority -100; policy accept;", dnsRules(firewall.dns.redirectTo))),
-    ...chain("output", `type filter hook output priority 0; policy ${policy};`, outputRules(firewall)),
-    ...(firewall.enforced
-      ? [
-          ...chain("input", "type filter hook input priority 0; policy accept;", inputRules(firewall)),
-          ...chain("forward", "type filter hook forward priority 0; policy drop;", forwardRules(firewall)),
-        ]
-      : []),
+    ...chains.flatMap(([name, head, rules]) => chain(name, head, rules)),
     "}",
     "",
   ].join("\n")
