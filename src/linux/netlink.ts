@@ -1,6 +1,6 @@
 /**
- * Netlink: questions to the kernel and their answers, and hearing of changes of the packet filter, all about this network
- * namespace. Integers are in the machine's order, addresses in network order.
+ * Netlink: questions to the kernel and their answers, and hearing of changes of the packet filter and of links, all about this
+ * network namespace. Integers are in the machine's order, addresses in network order.
  */
 import { Arena, type Region, scratch } from "./arena.ts"
 import { EAGAIN, EINTR, ENOBUFS, ENOENT, errno, SystemError } from "./errno.ts"
@@ -8,10 +8,19 @@ import { libc } from "./libc.ts"
 
 /** Needs CAP_NET_ADMIN. Close it with `closeFd`. */
 export function openFilterWatch(): number {
-  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_NETFILTER)
+  return openWatch(NETLINK_NETFILTER, 1 << (NFNLGRP_NFTABLES - 1))
+}
+
+/** Of links and their addresses. Close it with `closeFd`. */
+export function openLinkWatch(): number {
+  return openWatch(NETLINK_ROUTE, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
+}
+
+function openWatch(protocol: number, groups: number): number {
+  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol)
   if (fd < 0) throw new SystemError("socket netlink", errno())
   address.view.setUint16(0, AF_NETLINK, true)
-  address.view.setUint32(8, 1 << (NFNLGRP_NFTABLES - 1), true)
+  address.view.setUint32(8, groups, true)
   if (libc.bind(fd, address.address, SOCKADDR_NL_SIZE) < 0) {
     const reason = errno()
     libc.close(fd)
@@ -22,6 +31,23 @@ export function openFilterWatch(): number {
 
 /** Takes what was announced since the last call; true when the table `name` may be among what changed. */
 export function hasFilterChanged(fd: number, name: string): boolean {
+  return takeAnnounced(fd, (length) => textOf(length).includes(name))
+}
+
+/** Takes what was announced since the last call; true when a link other than that of this index may be among what changed. */
+export function hasLinkChanged(fd: number, except: number): boolean {
+  return takeAnnounced(fd, (length) => {
+    for (let at = 0; at + NLMSGHDR_SIZE + 8 <= length; ) {
+      // ifinfomsg and ifaddrmsg have the index at the same place.
+      if (message.view.getUint32(at + NLMSGHDR_SIZE + 4, true) !== except) return true
+      at += align(Math.max(NLMSGHDR_SIZE, message.view.getUint32(at, true)))
+    }
+    return false
+  })
+}
+
+/** Whether one of the messages that wait `matters`; all are taken. */
+function takeAnnounced(fd: number, matters: (length: number) => boolean): boolean {
   let changed = false
   for (;;) {
     const length = libc.recv(fd, message.address, message.length, MSG_DONTWAIT)
@@ -35,7 +61,7 @@ export function hasFilterChanged(fd: number, name: string): boolean {
       continue
     }
     // A message that fills the buffer was cut.
-    changed ||= length === message.length || textOf(length).includes(name)
+    changed ||= length === message.length || matters(length)
   }
 }
 
@@ -180,6 +206,9 @@ const NLMSGHDR_SIZE = 16
 const NFGENMSG_SIZE = 4
 
 export const NETLINK_ROUTE = 0
+const RTMGRP_LINK = 0x1
+const RTMGRP_IPV4_IFADDR = 0x10
+const RTMGRP_IPV6_IFADDR = 0x100
 const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOCK_NONBLOCK = 0o4000

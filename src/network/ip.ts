@@ -28,8 +28,8 @@ export class Ip extends Context.Service<
       lines: ReadonlyArray<string>,
       family: Change["family"],
     ) => Effect.Effect<void, IpError & { readonly done?: number }>
-    /** Runs all lines whatever happens to each: for undoing. */
-    readonly batchForced: (lines: ReadonlyArray<string>, family: Change["family"]) => Effect.Effect<void>
+    /** Runs all lines whatever happens to each; false when one of them failed. */
+    readonly batchForced: (lines: ReadonlyArray<string>, family: Change["family"]) => Effect.Effect<boolean>
     /** Whether a predecessor left routes or rules of ours. */
     readonly hasLeftovers: Effect.Effect<boolean>
     /** What the host is apart from us, leaving out `except`. */
@@ -61,8 +61,10 @@ export class Ip extends Context.Service<
       }),
       batchForced: (lines, family) =>
         lines.length === 0
-          ? Effect.void
-          : run([option[family], "-force", "-batch", "-"], `${lines.join("\n")}\n`).pipe(Effect.ignore),
+          ? Effect.succeed(true)
+          : run([option[family], "-force", "-batch", "-"], `${lines.join("\n")}\n`).pipe(
+              Effect.match({ onSuccess: ({ code }) => code === 0, onFailure: () => false }),
+            ),
       // When the kernel cannot be asked the commands are tried.
       hasLeftovers: Effect.try(() => hasMarked(ours.protocol, ours.preference)).pipe(Effect.orElseSucceed(() => true)),
       facts: (except) =>

@@ -23,6 +23,8 @@ export class Network extends Context.Service<
     /** Bytes that fit into one packet on the way to an address; undefined: unknown. */
     readonly pathMtu: (address: string) => Effect.Effect<number | undefined>
     readonly setMtu: (device: string, mtu: number) => Effect.Effect<void, IpError>
+    /** Sets the routes in force again, of which the kernel drops some when a link goes down or loses its addresses; false: not all. */
+    readonly renewRoutes: Effect.Effect<boolean>
     /** The lines in force, in order. */
     readonly current: Effect.Effect<ReadonlyArray<string>>
   }
@@ -144,6 +146,20 @@ export class Network extends Context.Service<
                 plan = plan.map(renew)
               }),
             ),
+          renewRoutes: inTurn(
+            Effect.gen(function* () {
+              let isWhole = true
+              for (const family of ["ipv4", "ipv6"] as const) {
+                const routes = current.filter((change) => change.family === family && change.apply.startsWith("route "))
+                isWhole =
+                  (yield* ip.batchForced(
+                    routes.map(({ apply }) => apply),
+                    family,
+                  )) && isWhole
+              }
+              return isWhole
+            }),
+          ),
           current: Effect.sync(() => current.map((change) => change.apply)),
         })
       }),
@@ -164,6 +180,7 @@ export class Network extends Context.Service<
         facts: (device) => ip.facts(device),
         setMtu: () => Effect.void,
         pathMtu: ip.pathMtu,
+        renewRoutes: Effect.succeed(true),
         current: Effect.succeed([]),
       })
     }),

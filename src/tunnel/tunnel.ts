@@ -8,6 +8,7 @@ import { TunDevice } from "./device.ts"
 import { Dns } from "./dns.ts"
 import { HostRefused } from "./errors.ts"
 import { guard } from "./guard.ts"
+import { keepRoutes } from "./keeproutes.ts"
 import { keepUp } from "./keepup.ts"
 import { initialFirewall, type Pod } from "./pod.ts"
 import { firstHop } from "./proxy.ts"
@@ -62,6 +63,7 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
       supervised("ready check", readyCheck(pod.settings.readyCheck)),
       supervised("counting of refused packets", countRefused),
       supervised("guard of the kill switch", guard),
+      supervised("guard of the routes", keepRoutes),
     ]).pipe(
       Effect.onInterrupt(() =>
         Effect.andThen(

@@ -62,6 +62,29 @@ testCulvert("the pod gets another address: traffic goes on over the same connect
   expect(client.events("disconnected")).toHaveLength(0)
 })
 
+testCulvert(
+  "the pod's link goes down and loses its address: our routes over it are there again when it is back",
+  async () => {
+    const { client: pod } = bench.lab
+    const options: ServerOptions = { keepalive: [1, 30], lines: ['push "redirect-gateway def1"'] }
+    await using _ = await bench.serve(options)
+    await using client = bench.connect(options)
+    await client.ready()
+    const ours = async () => (await pod.succeed(["ip", "route", "show", "dev", "outer", "proto", "149"])).trim()
+    const before = await ours()
+    expect(before).toContain(outer.server.ipv4)
+    await pod.succeed(["ip", "link", "set", "outer", "down"])
+    await pod.succeed(["ip", "address", "flush", "dev", "outer"])
+    expect(await ours()).toBe("")
+    await pod.succeed(["ip", "address", "add", `${outer.client.ipv4}/24`, "dev", "outer"])
+    await pod.succeed(["ip", "address", "add", `${outer.client.ipv6}/64`, "dev", "outer", "nodad"])
+    await pod.succeed(["ip", "link", "set", "outer", "up"])
+    await eventually(15_000, "our routes", async () => (await ours()) === before)
+    await eventually(15_000, "traffic", answers)
+    expect(client.events("connected")).toHaveLength(1)
+  },
+)
+
 testCulvert("TCP: the pod gets another address: a new connection after the next keepalive failure", async () => {
   const { client: pod } = bench.lab
   const options: ServerOptions = { transport: "tcp", keepalive: [1, 3] }

@@ -1,6 +1,6 @@
 import { expect } from "bun:test"
 import { Effect, Exit, Layer, Scope } from "effect"
-import { type Change, leftovers } from "../../src/network/change.ts"
+import { type Change, leftovers, routeChange } from "../../src/network/change.ts"
 import { Ip, IpError } from "../../src/network/ip.ts"
 import { Network } from "../../src/network/network.ts"
 import { it } from "../support/effect.ts"
@@ -31,6 +31,7 @@ const host = (refused?: string, hasLeftovers = false) => {
         Effect.sync(() => {
           if (batch === leftovers) cleaned.push(family)
           else lines.push(...batch)
+          return true
         }),
       hasLeftovers: Effect.succeed(hasLeftovers),
       facts: () =>
@@ -54,6 +55,21 @@ it.effect("applies a plan in order and takes it back in reverse when the scope e
       yield* network.converge(plan(change("a"), change("b")))
     }).pipe(Effect.provide(layer))
     expect(lines).toEqual(["add a", "add b", "del b", "del a"])
+  }),
+)
+
+it.effect("routes that the kernel dropped are set again, and nothing else is", () =>
+  Effect.gen(function* () {
+    const { lines, layer } = host()
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      yield* network.converge(
+        plan(change("a"), routeChange({ target: "10.9.0.0/16", hop: { device: "eth0", gateway: undefined } })),
+      )
+      lines.length = 0
+      expect(yield* network.renewRoutes).toBe(true)
+      expect(lines).toEqual(["route replace 10.9.0.0/16 dev eth0 proto 149"])
+    }).pipe(Effect.provide(layer))
   }),
 )
 

@@ -46,7 +46,10 @@ export class Browser implements AsyncDisposable {
       "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ]
     const places = ["--remote-debugging-port=0", `--user-data-dir=${directory}`, "about:blank"]
-    const child = new Child("chromium", [program, ...parameters, ...quiet, ...places])
+    // What it leaves in TMPDIR goes with the directory.
+    const child = new Child("chromium", [program, ...parameters, ...quiet, ...places], {
+      environment: { TMPDIR: directory },
+    })
     const port = await eventually(20_000, "chromium opens its port", () => {
       if (!child.running) throw new Error(child.tail())
       return readFileSync(join(directory, "DevToolsActivePort"), "utf8").split("\n")[0]

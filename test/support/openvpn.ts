@@ -88,7 +88,9 @@ export class OpenVpnServer implements AsyncDisposable {
 
   async start(): Promise<void> {
     if (this.#child?.running) throw new Error("the server runs already")
-    this.#child = this.#lab.server.start("openvpn server", this.#command)
+    this.#child = this.#lab.server.start("openvpn server", this.#command, {
+      environment: { TMPDIR: this.#lab.directory },
+    })
     await this.#child.line(/Initialization Sequence Completed/)
   }
 

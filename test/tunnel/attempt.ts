@@ -92,6 +92,7 @@ export const world = (plane: MemoryPlane) => {
         converge: (changes) =>
           Effect.sync(() => void applied.push(...changes.map((change) => change.apply))).pipe(Effect.as([])),
         pathMtu: () => Effect.succeed(path.bytes),
+        renewRoutes: Effect.succeed(true),
         setMtu: (device, mtu) => Effect.sync(() => void applied.push(`mtu ${device} ${mtu}`)),
         keep: (changes) =>
           Effect.acquireRelease(

@@ -52,6 +52,7 @@ const host = (path: number | undefined) => {
     reach: () => Effect.succeed(undefined),
     facts: () => Effect.die("not asked"),
     pathMtu: () => Effect.sync(() => state.path),
+    renewRoutes: Effect.succeed(true),
     setMtu: (_device, mtu) => Effect.sync(() => void state.set.push(mtu)),
     current: Effect.succeed([]),
   })

@@ -1,0 +1,54 @@
+import { expect } from "bun:test"
+import { Effect, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import { Network } from "../../src/network/index.ts"
+import { renewing } from "../../src/tunnel/keeproutes.ts"
+import { it } from "../support/effect.ts"
+
+/** How often the routes are renewed: when a link changed, with `results` in turn. */
+const watched = (...results: ReadonlyArray<boolean>) =>
+  Effect.gen(function* () {
+    const state = { renewed: 0, changed: false }
+    const network = Layer.mock(Network, {
+      direct: [],
+      renewRoutes: Effect.sync(() => results[state.renewed++] ?? true),
+    })
+    const changed = Effect.sync(() => {
+      const { changed } = state
+      state.changed = false
+      return changed
+    })
+    yield* renewing(changed).pipe(Effect.provide(network), Effect.forkScoped)
+    yield* TestClock.adjust(0)
+    return state
+  })
+
+it.effect("routes are set again when a link changed, and only then", () =>
+  Effect.gen(function* () {
+    const state = yield* watched(true)
+    yield* TestClock.adjust("1 minute")
+    expect(state.renewed).toBe(0)
+    state.changed = true
+    yield* TestClock.adjust("1 minute")
+    expect(state.renewed).toBe(1)
+  }),
+)
+
+it.effect("what the kernel does not take yet is tried again, less and less often, and at once when there is news", () =>
+  Effect.gen(function* () {
+    const state = yield* watched(...Array.from({ length: 9 }, () => false))
+    state.changed = true
+    yield* TestClock.adjust("1 second")
+    expect(state.renewed).toBe(1)
+    // After 1, 2, 4, 8 and 16 seconds, and then every 16.
+    yield* TestClock.adjust("31 seconds")
+    expect(state.renewed).toBe(6)
+    yield* TestClock.adjust("32 seconds")
+    expect(state.renewed).toBe(8)
+    state.changed = true
+    yield* TestClock.adjust("2 seconds")
+    expect(state.renewed).toBe(10)
+    yield* TestClock.adjust("1 minute")
+    expect(state.renewed).toBe(10)
+  }),
+)
