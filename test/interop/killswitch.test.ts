@@ -1,5 +1,6 @@
 /** The kill switch: what it lets out, that it stays, how it is explained and removed. */
 import { afterEach, expect } from "bun:test"
+import { type Firewall, ruleset } from "../../src/network/firewall.ts"
 import { eventually } from "../support/child.ts"
 import { bun, Client, exitCode, project } from "../support/culvert.ts"
 import { outer } from "../support/lab.ts"
@@ -33,6 +34,36 @@ testCulvert("while Culvert runs, and after its end, nothing passes beside the tu
   expect(await culvert("firewall", "show")).toContain("off")
   await outside(outer.server.ipv4)
   await outside(outer.server.ipv6)
+})
+
+testCulvert("no packet of a flood slips through while the table is replaced again and again", async () => {
+  const { client, server } = bench.lab
+  const closed: Firewall = {
+    enforced: true,
+    tunnel: undefined,
+    servers: [],
+    formerAddresses: [],
+    exceptions: [],
+    inbound: [],
+    dns: { resolvers: [], resolving: false, forwarded: false, redirectTo: undefined },
+    earlierUdpPorts: [],
+  }
+  const open = { ...closed, servers: [{ transport: "udp", address: outer.server.ipv4, port: 1194 } as const] }
+  const files = [closed, open].map((firewall, index) => bench.lab.write(`firewall-${index}`, ruleset(firewall)))
+  await client.succeed(["nft", "-f", files[0]!])
+  await server.succeed(["nft", "add table inet count; add chain inet count in { type filter hook input priority 0; }"])
+  await server.succeed(["nft", "add rule inet count in icmp type echo-request counter"])
+  const counted = async () => /packets (\d+)/.exec(await server.succeed(["nft", "list", "table", "inet", "count"]))?.[1]
+  try {
+    await using flood = client.start("flood", ["ping", "-f", "-q", outer.server.ipv4])
+    await using second = client.start("flood", ["ping", "-f", "-q", outer.server.ipv4])
+    const replace = `for i in $(seq 200); do nft -f ${files[1]}; nft -f ${files[0]}; done`
+    await client.succeed(["sh", "-c", replace], { deadline: 60_000 })
+    expect([flood.running, second.running]).toEqual([true, true])
+    expect(await counted()).toBe("0")
+  } finally {
+    await server.succeed(["nft", "delete", "table", "inet", "count"])
+  }
 })
 
 testCulvert("show says in words where packets may go", async () => {
