@@ -20,7 +20,7 @@ export function table(results: Results): string {
         shown(openvpn),
         shown(culvert),
         row.unit,
-        Number.isNaN(openvpn) ? "" : `${shown(culvert / openvpn)}x`,
+        openvpn > 0 ? `${shown(culvert / openvpn)}x` : "",
       ]
     })
   return aligned([["", "OpenVPN", "Culvert", "", "ratio"], ...rows])
@@ -97,7 +97,7 @@ function markdownRow(row: Measured): string {
   const { openvpn, culvert } = medians(row)
   const cell = (value: number, all: ReadonlyArray<number>) => `${shown(value)} (${all.map(shown).join(", ")})`
   const cells = [cell(openvpn, row.values.openvpn), cell(culvert, row.values.culvert)]
-  return `| (${row.section}) ${row.what} | ${cells.join(" | ")} | ${row.unit} | ${shown(culvert / openvpn)} |`
+  return `| (${row.section}) ${row.what} | ${cells.join(" | ")} | ${row.unit} | ${shown(openvpn > 0 ? culvert / openvpn : Number.NaN)} |`
 }
 
 const named = ([what, ns]: [string, number]): [string, number] => [`openssl speed, ${what}`, ns]
