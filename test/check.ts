@@ -14,7 +14,7 @@ const steps: ReadonlyArray<{ readonly name: string; readonly command: ReadonlyAr
   { name: "effect diagnostics", command: [tool("effect-tsgo"), "diagnostics", "--project", "tsconfig.json"] },
 ]
 
-const unitTests = [tool("bun"), "test", "--timeout", "30000", "--only-failures"]
+const unitTests = [tool("bun"), "test", "--parallel", "--timeout", "30000", "--only-failures"]
 
 const passed = await Promise.all(steps.map(({ name, command }) => step(name, command)))
 if (passed.includes(false)) process.exit(1)
