@@ -1,37 +1,12 @@
 /** Logins of the real server over time: tokens with a name of their own and with an end, other credentials after a refusal. */
 import { expect } from "bun:test"
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { writeFileSync } from "node:fs"
+import { judged, secret } from "../support/logins.ts"
 import type { ServerOptions } from "../support/openvpn.ts"
 import { testCulvert, useBench } from "./bench.ts"
 
 const bench = useBench()
 let serial = 0
-
-/** A server that lets the script `decide`; it finds `$user` and `$password`, and every call is written down. */
-function judged(decide: string, options: ServerOptions = {}) {
-  serial += 1
-  const calls = bench.lab.write(`calls-${serial}`, "")
-  const script = bench.lab.write(
-    `judge-${serial}.sh`,
-    `#!/bin/sh\n{ IFS= read -r user; IFS= read -r password; } < "$1"\necho "$user $password" >> ${calls}\n${decide}\n`,
-    0o755,
-  )
-  const lines = ["script-security 2", `auth-user-pass-verify ${script} via-file`, "verify-client-cert none"]
-  return {
-    server: { ...options, lines: [...lines, ...(options.lines ?? [])] },
-    calls: () => readFileSync(calls, "utf8").split("\n").filter(Boolean),
-  }
-}
-
-/** A mounted Secret. */
-function secret(files: Readonly<Record<string, string>>) {
-  const directory = join(bench.lab.directory, `credentials-${++serial}`)
-  mkdirSync(directory)
-  const write = (name: string, text: string) => writeFileSync(join(directory, name), `${text}\n`)
-  for (const [name, text] of Object.entries(files)) write(name, text)
-  return { directory, write }
-}
 
 function login(server: ServerOptions, directory: string, lines: ReadonlyArray<string> = ["auth-user-pass"]) {
   return bench.connect(server, { certificate: "none", lines }, { environment: { CULVERT_CREDENTIALS: directory } })
@@ -39,9 +14,9 @@ function login(server: ServerOptions, directory: string, lines: ReadonlyArray<st
 
 testCulvert("a token with a user name of its own logs in after a restart of the server", async () => {
   const push = ["auth-token T0KEN", "auth-token-user em/Dqw=="]
-  const { server: options, calls } = judged("exit 0", { keepalive: [1, 2], push })
+  const { server: options, calls } = judged(bench.lab, "exit 0", { keepalive: [1, 2], push })
   await using server = await bench.serve(options)
-  const { directory } = secret({ username: "anna", password: "s3cret" })
+  const { directory } = secret(bench.lab, { username: "anna", password: "s3cret" })
   await using client = login(options, directory)
   await client.ready()
   await server.kill()
@@ -53,9 +28,9 @@ testCulvert("a token with a user name of its own logs in after a restart of the 
 })
 
 testCulvert("a token without one logs in at renegotiations under the name that the server knows", async () => {
-  const { server: options, calls } = judged("exit 0", { push: ["auth-token T0KEN"] })
+  const { server: options, calls } = judged(bench.lab, "exit 0", { push: ["auth-token T0KEN"] })
   await using _server = await bench.serve(options)
-  const { directory } = secret({ username: "anna", password: "s3cret" })
+  const { directory } = secret(bench.lab, { username: "anna", password: "s3cret" })
   await using client = login(options, directory, ["auth-user-pass", "reneg-sec 2", "hand-window 10"])
   await client.ready()
   await client.event("renegotiated", 20_000)
@@ -66,11 +41,11 @@ testCulvert("a token that has expired by the next renegotiation gives way to the
   const secretFile = bench.lab.write(`token-${++serial}.key`, "")
   await bench.lab.server.succeed(["openvpn", "--genkey", "auth-token", secretFile])
   // Seconds of life, at least two hand-windows of the server: it is over before there is a renegotiation.
-  const { server: options, calls } = judged("exit 0", {
+  const { server: options, calls } = judged(bench.lab, "exit 0", {
     lines: ["hand-window 3", "auth-gen-token 6 6", `auth-gen-token-secret ${secretFile}`],
   })
   await using server = await bench.serve(options)
-  const { directory } = secret({ username: "anna", password: "s3cret" })
+  const { directory } = secret(bench.lab, { username: "anna", password: "s3cret" })
   await using client = login(options, directory, ["auth-user-pass", "reneg-sec 8", "hand-window 10"])
   await client.ready()
   const refused = await client.event("auth_failed", 30_000)
@@ -83,9 +58,9 @@ testCulvert("a token that has expired by the next renegotiation gives way to the
 testCulvert(
   "auth-retry interact: a wrong password is not tried again, but the next one is as soon as it is there",
   async () => {
-    const { server: options, calls } = judged('[ "$password" = right ]')
+    const { server: options, calls } = judged(bench.lab, '[ "$password" = right ]')
     await using _server = await bench.serve(options)
-    const { directory, write } = secret({ username: "anna", password: "wrong" })
+    const { directory, write } = secret(bench.lab, { username: "anna", password: "wrong" })
     await using client = login(options, directory, ["auth-user-pass", "auth-retry interact"])
     await client.event("credentials_awaited")
     write("password", "right")
@@ -95,9 +70,9 @@ testCulvert(
 )
 
 testCulvert("auth-retry interact: another one-time code is sent without anything else beginning anew", async () => {
-  const { server: options, calls } = judged('[ "$password" = s3cret222 ]')
+  const { server: options, calls } = judged(bench.lab, '[ "$password" = s3cret222 ]')
   await using _server = await bench.serve(options)
-  const { directory, write } = secret({ username: "anna", password: "s3cret", otp: "111" })
+  const { directory, write } = secret(bench.lab, { username: "anna", password: "s3cret", otp: "111" })
   const lines = ["auth-user-pass", "auth-retry interact", 'static-challenge "Code" 0 concat']
   await using client = login(options, directory, lines)
   await client.event("credentials_awaited")
@@ -111,10 +86,10 @@ testCulvert("auth-retry interact: another one-time code is sent without anything
 })
 
 testCulvert("auth-nocache: the file is read at each login, also at a renegotiation", async () => {
-  const { server: options, calls } = judged("exit 0")
+  const { server: options, calls } = judged(bench.lab, "exit 0")
   await using _server = await bench.serve(options)
   const file = bench.lab.write(`login-${++serial}`, "anna\nfirst\n", 0o600)
-  const { directory } = secret({})
+  const { directory } = secret(bench.lab, {})
   const lines = [`auth-user-pass ${file}`, "auth-nocache", "reneg-sec 3", "hand-window 10"]
   await using client = login(options, directory, lines)
   await client.ready()
@@ -126,14 +101,14 @@ testCulvert("auth-nocache: the file is read at each login, also at a renegotiati
 
 testCulvert("TEMP with advance goes to the next server, after the time that the first one asks for", async () => {
   const full = `printf '%s' 'TEMP[backoff 2,advance remote]:full' > "$auth_failed_reason_file"; exit 1`
-  const { server: first, calls } = judged(full)
+  const { server: first, calls } = judged(bench.lab, full)
   const second: ServerOptions = {
     port: 1195,
-    lines: ["server 10.66.0.0 255.255.255.0", ...(judged("exit 0").server.lines ?? [])],
+    lines: ["server 10.66.0.0 255.255.255.0", ...(judged(bench.lab, "exit 0").server.lines ?? [])],
   }
   await using _first = await bench.serve(first)
   await using _second = await bench.serve(second)
-  const { directory } = secret({ username: "anna", password: "s3cret" })
+  const { directory } = secret(bench.lab, { username: "anna", password: "s3cret" })
   await using client = login(first, directory, ["auth-user-pass", "remote 10.90.0.1 1195"])
   await client.ready()
   expect(calls()).toHaveLength(1)

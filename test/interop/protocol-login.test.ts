@@ -1,42 +1,17 @@
 /** Logins of the real server in which the password is not enough, or not asked for: tokens, codes, refusals for a while. */
 import { expect } from "bun:test"
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { readFileSync } from "node:fs"
 import { eventually } from "../support/child.ts"
 import { exitCode } from "../support/culvert.ts"
+import { judged, secret } from "../support/logins.ts"
 import type { ServerOptions } from "../support/openvpn.ts"
 import { testCulvert, useBench } from "./bench.ts"
 
 const bench = useBench()
 let serial = 0
 
-/** A server that lets the script `decide`; it finds `$user` and `$password`, and every call is written down. */
-function judged(decide: string, options: ServerOptions = {}) {
-  serial += 1
-  const calls = bench.lab.write(`calls-${serial}`, "")
-  const script = bench.lab.write(
-    `judge-${serial}.sh`,
-    `#!/bin/sh\n{ IFS= read -r user; IFS= read -r password; } < "$1"\necho "$user $password" >> ${calls}\n${decide}\n`,
-    0o755,
-  )
-  const lines = ["script-security 2", `auth-user-pass-verify ${script} via-file`, "verify-client-cert none"]
-  return {
-    server: { ...options, lines: [...lines, ...(options.lines ?? [])] },
-    /** `user password` of each call. */
-    calls: () => readFileSync(calls, "utf8").split("\n").filter(Boolean),
-  }
-}
-
-/** A mounted Secret. */
-function secret(files: Readonly<Record<string, string>>): string {
-  const directory = join(bench.lab.directory, `credentials-${++serial}`)
-  mkdirSync(directory)
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), `${text}\n`)
-  return directory
-}
-
 function login(server: ServerOptions, files: Readonly<Record<string, string>>, lines: ReadonlyArray<string> = []) {
-  const directory = secret({ username: "anna", password: "s3cret", ...files })
+  const { directory } = secret(bench.lab, { username: "anna", password: "s3cret", ...files })
   const environment = { CULVERT_CREDENTIALS: directory }
   return bench.connect(server, { certificate: "none", lines: ["auth-user-pass", ...lines] }, { environment })
 }
@@ -48,7 +23,7 @@ testCulvert(
   async () => {
     const secretFile = bench.lab.write(`token-${++serial}.key`, "")
     await bench.lab.server.succeed(["openvpn", "--genkey", "auth-token", secretFile])
-    const { server: options, calls } = judged("exit 0", {
+    const { server: options, calls } = judged(bench.lab, "exit 0", {
       keepalive: [1, 4],
       lines: ["auth-gen-token 3600 3600", `auth-gen-token-secret ${secretFile}`],
     })
@@ -75,7 +50,7 @@ testCulvert(
 )
 
 testCulvert("a static challenge sends password and code together", async () => {
-  const { server: options, calls } = judged("exit 0")
+  const { server: options, calls } = judged(bench.lab, "exit 0")
   await using _server = await bench.serve(options)
   await using client = login(options, { otp: "123456" }, [`static-challenge "Code" 1`])
   await client.ready()
@@ -84,7 +59,7 @@ testCulvert("a static challenge sends password and code together", async () => {
 
 testCulvert("a dynamic challenge is answered at the next login", async () => {
   const challenge = refuse("CRV1:R,E:state-1:YW5uYQ==:Which code?")
-  const { server: options, calls } = judged(`[ "$password" = CRV1::state-1::4711 ] && exit 0; ${challenge}`)
+  const { server: options, calls } = judged(bench.lab, `[ "$password" = CRV1::state-1::4711 ] && exit 0; ${challenge}`)
   await using _server = await bench.serve(options)
   await using client = login(options, { otp: "4711" })
   await client.ready()
@@ -93,7 +68,7 @@ testCulvert("a dynamic challenge is answered at the next login", async () => {
 })
 
 testCulvert("a dynamic challenge without a code ends the program, and says what is missing", async () => {
-  const { server: options } = judged(refuse("CRV1:R,E:state-1:YW5uYQ==:Which code?"))
+  const { server: options } = judged(bench.lab, refuse("CRV1:R,E:state-1:YW5uYQ==:Which code?"))
   await using _server = await bench.serve(options)
   await using client = login(options, {})
   expect(await client.child.exited()).toBe(exitCode.authenticationRefused)
@@ -108,7 +83,7 @@ testCulvert("a question while the login is pending is answered with the code", a
     0o755,
   )
   const pending = String.raw`printf '30\ncrtext\nCR_TEXT:R,E:The code, please\n' > "$auth_pending_file"; exit 2`
-  const { server: options } = judged(pending, { lines: [`client-crresponse ${judge}`] })
+  const { server: options } = judged(bench.lab, pending, { lines: [`client-crresponse ${judge}`] })
   await using _server = await bench.serve(options)
   await using client = login(options, { otp: "4711" })
   await client.ready()
@@ -120,6 +95,7 @@ testCulvert("a question while the login is pending is answered with the code", a
 
 testCulvert("a refusal for the time being is tried again as soon as the server allows", async () => {
   const { server: options, calls } = judged(
+    bench.lab,
     `[ -e "$config.seen" ] && exit 0; touch "$config.seen"; ${refuse("TEMP[backoff 2]:busy")}`,
   )
   await using _server = await bench.serve(options)
