@@ -60,4 +60,14 @@ const isKnown = (name: string): boolean =>
   /^(AES|ARIA|CAMELLIA)-(128|192|256)-(CBC|CFB[18]?|OFB|GCM)$/.test(name) ||
   /^(BF|CAST5|DES|DESX|DES-EDE3?|IDEA|RC2(-40|-64)?|RC5|SEED|SM4)-(CBC|CFB[18]?|OFB)$/.test(name)
 
-const digests: ReadonlyArray<DigestName> = ["MD5", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512"]
+/** Bytes. */
+export const digestLength: Readonly<Record<DigestName, number>> = {
+  MD5: 16,
+  SHA1: 20,
+  SHA224: 28,
+  SHA256: 32,
+  SHA384: 48,
+  SHA512: 64,
+}
+
+const digests = Object.keys(digestLength) as ReadonlyArray<DigestName>

@@ -1,7 +1,7 @@
 /** Sizes of a connection: `tun-mtu` or `link-mtu`, `mssfix` and `fragment`, with what OpenVPN 2.6 makes of those that are not given. */
-import { dataCipher, digest } from "./ciphers.ts"
+import { dataCipher, digest, digestLength } from "./ciphers.ts"
 import type { Diagnostics } from "./diagnostic.ts"
-import type { DigestName, Remote } from "./profile.ts"
+import type { Remote } from "./profile.ts"
 import type { Settings } from "./settings.ts"
 
 export type Sizes = Pick<Remote, "tunMtu" | "occMtu" | "mssfix" | "fragment">
@@ -62,15 +62,6 @@ const linkOverhead = (scope: Settings, transport: Remote["transport"], isStatic:
   if (isStatic || cipher?.endsWith("-CBC")) return opcode + vectorAndPadding + hash + frame
   if (cipher === undefined) return opcode + packetId + hash + frame
   return opcode + packetId + nonce + (cipher.endsWith("-GCM") ? block : 1) + tag + frame
-}
-
-const digestLength: Readonly<Record<DigestName, number>> = {
-  MD5: 16,
-  SHA1: 20,
-  SHA224: 28,
-  SHA256: 32,
-  SHA384: 48,
-  SHA512: 64,
 }
 const block = 16
 const vectorAndPadding = 2 * block

@@ -5,12 +5,13 @@
  *
  * and every part is truncated from the left to what the cipher needs.
  */
+
+import { digestLength } from "../config/ciphers.ts"
 import { concat, isZero } from "./bytes.ts"
 import { cipherKeyLength, epochSecretLength, implicitIvLength } from "./datachannel.ts"
 import type { KeySource } from "./keymethod2.ts"
 import type { DataKey, DirectionKey } from "./output.ts"
 import type { Crypto } from "./ports.ts"
-import { digestLength } from "./wrap.ts"
 
 /** RFC 5705 exporter label of the data keys, used without context. */
 export const exporterLabel = "EXPORTER-OpenVPN-datakeys"

@@ -1,9 +1,10 @@
 /** Sizes in bytes: the MSS that keeps sealed packets below `mssfix`, and the payload of control packets. */
+
+import { digestLength } from "../config/ciphers.ts"
 import type { Remote, Transport } from "../config/profile.ts"
 import { epochIdLength, isCbc, longPacketIdLength, packetIdLength, tagLength } from "./datachannel.ts"
 import type { DataKey } from "./output.ts"
 import { bodyOverhead, headLength } from "./packet.ts"
-import { digestLength } from "./wrap.ts"
 
 /** What of a data key decides about sizes. */
 export type DataFormat = Pick<

@@ -2,6 +2,8 @@
  * The two descriptions of itself that a client sends with key method 2: the options string, which servers compare with their
  * own only to warn, and the peer info, which says what the server may choose.
  */
+
+import { digestLength } from "../config/ciphers.ts"
 import type {
   Compression,
   ControlWrapping,
@@ -13,7 +15,6 @@ import type {
   Transport,
 } from "../config/profile.ts"
 import { cipherKeyLength, isCbc, longPacketIdLength, packetIdLength, tagLength } from "./datachannel.ts"
-import { digestLength } from "./wrap.ts"
 
 export interface OptionsStringFacts {
   readonly deviceType: Profile["device"]["type"]

@@ -14,6 +14,7 @@
  */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import { digestLength } from "../config/ciphers.ts"
 import type { ControlWrapping, DigestName } from "../config/profile.ts"
 import { concat, empty, readU32, writeU32 } from "./bytes.ts"
 import type { DropReason } from "./drop.ts"
@@ -90,15 +91,6 @@ export const makeDynamicWrap = (crypto: Crypto, options: WrapOptions, exported: 
 
 /** RFC 5705 label of `makeDynamicWrap`'s key, used without context. */
 export const dynamicWrapLabel = "EXPORTER-OpenVPN-dynamic-tls-crypt"
-
-export const digestLength: Readonly<Record<DigestName, number>> = {
-  MD5: 16,
-  SHA1: 20,
-  SHA224: 28,
-  SHA256: 32,
-  SHA384: 48,
-  SHA512: 64,
-}
 
 class PlainWrap implements Wrap {
   readonly overhead = 0
