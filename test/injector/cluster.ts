@@ -49,6 +49,23 @@ export const asking = (
   spec: { containers: [{ name: "app", image: "app:1" }], ...spec },
 })
 
+/** Annotations that say all that can be said. */
+export const everything: Readonly<Record<string, string>> = {
+  "culvert.dev/config": "secret/vpn",
+  "culvert.dev/secret": "login",
+  "culvert.dev/bypass": "192.0.2.0/24",
+  "culvert.dev/inbound": "tcp:8080",
+  "culvert.dev/dns": "10.8.0.1",
+  "culvert.dev/dns-mode": "off",
+  "culvert.dev/cluster-domains": "corp.example",
+  "culvert.dev/log-level": "debug",
+  "culvert.dev/ready-check": "tcp:intranet.corp.example:443",
+  "culvert.dev/resources-requests-cpu": "1",
+  "culvert.dev/resources-requests-memory": "1Gi",
+  "culvert.dev/resources-limits-cpu": "2",
+  "culvert.dev/resources-limits-memory": "2Gi",
+}
+
 export const reviewOf = (object: unknown, request: object = {}) => ({
   apiVersion: "admission.k8s.io/v1",
   kind: "AdmissionReview",

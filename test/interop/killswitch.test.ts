@@ -1,8 +1,9 @@
 /** The kill switch: what it lets out, that it stays, how it is explained and removed. */
 import { afterEach, expect } from "bun:test"
-import { type Firewall, ruleset } from "../../src/network/firewall.ts"
+import { ruleset } from "../../src/network/firewall.ts"
 import { eventually } from "../support/child.ts"
 import { bun, Client, exitCode, project } from "../support/culvert.ts"
+import { allClosed } from "../support/firewall.ts"
 import { outer } from "../support/lab.ts"
 import { clientConfiguration, OpenVpnServer, type ServerOptions } from "../support/openvpn.ts"
 import { ping } from "../support/traffic.ts"
@@ -41,18 +42,8 @@ for (;;) try { socket.send("x", 9, ${JSON.stringify(outer.server.ipv4)}) } catch
 
 testCulvert("no packet of a flood slips through while the table is replaced again and again", async () => {
   const { client, server } = bench.lab
-  const closed: Firewall = {
-    enforced: true,
-    tunnel: undefined,
-    servers: [],
-    formerAddresses: [],
-    exceptions: [],
-    inbound: [],
-    dns: { resolvers: [], resolving: false, forwarded: false, redirectTo: undefined },
-    earlierUdpPorts: [],
-  }
-  const open = { ...closed, servers: [{ transport: "udp", address: outer.server.ipv4, port: 1194 } as const] }
-  const files = [closed, open].map((firewall, index) => bench.lab.write(`firewall-${index}`, ruleset(firewall)))
+  const open = { ...allClosed, servers: [{ transport: "udp", address: outer.server.ipv4, port: 1194 } as const] }
+  const files = [allClosed, open].map((firewall, index) => bench.lab.write(`firewall-${index}`, ruleset(firewall)))
   await client.succeed(["nft", "-f", files[0]!])
   await server.succeed(["nft", "add table inet count; add chain inet count in { type filter hook input priority 0; }"])
   await server.succeed(["nft", "add rule inet count in udp dport 9 counter"])

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { issue, makeAuthority } from "../../src/injector/x509.ts"
-import { admitted, ask, asking, defaults, type PodObject } from "../injector/cluster.ts"
+import { admitted, ask, asking, defaults, everything, type PodObject } from "../injector/cluster.ts"
 import { generate } from "../injector/generate.ts"
 import { Child } from "../support/child.ts"
 import { type Admitted, create, findProgram } from "./apiserver/admission.ts"
@@ -33,32 +33,17 @@ const placed = (pod: PodObject, where = "shop"): PodObject => ({
   metadata: { name: "app", ...pod.metadata, namespace: where },
 })
 
-const saidEverything = {
-  "culvert.dev/config": "secret/vpn",
-  "culvert.dev/secret": "login",
-  "culvert.dev/bypass": "192.0.2.0/24",
-  "culvert.dev/inbound": "tcp:8080",
-  "culvert.dev/dns": "10.8.0.1",
-  "culvert.dev/dns-mode": "off",
-  "culvert.dev/cluster-domains": "corp.example",
-  "culvert.dev/log-level": "debug",
-  "culvert.dev/ready-check": "tcp:intranet.corp.example:443",
-  "culvert.dev/resources-requests-cpu": "1",
-  "culvert.dev/resources-limits-cpu": "2",
-  "culvert.dev/resources-limits-memory": "2Gi",
-}
-
 /** Pods that ask in different ways, then generated ones. */
 const pods: ReadonlyArray<PodObject> = [
   asking(),
-  asking({}, saidEverything),
+  asking({}, everything),
   asking({}, { "culvert.dev/config": "configmap/vpn", "kubectl.kubernetes.io/default-container": "app" }),
   asking({ initContainers: [{ name: "migrate" }], volumes: [] }),
   // Expressions have a budget, which a large pod must not exceed.
   asking(
     { initContainers: numbered(200, "init"), containers: numbered(200, "app"), volumes: numbered(100, "volume") },
     {
-      ...saidEverything,
+      ...everything,
       "culvert.dev/bypass": Array.from({ length: 1000 }, (_, at) => `10.${at % 256}.0.0/16`).join(),
     },
   ),
@@ -147,10 +132,10 @@ describe.skipIf(!isBuilt)(`Kubernetes' own admission code${isBuilt ? "" : " (npm
         [asking({ hostNetwork: true }), "network of its node"],
         [asking({ os: { name: "windows" } }), "Linux nodes only"],
         [asking({}, {}), "culvert.dev/config is missing"],
-        [asking({}, { ...saidEverything, "culvert.dev/bypass": "10.0.0.0/8,0.0.0.0/1" }), "bypass this wide"],
-        [asking({}, { ...saidEverything, "culvert.dev/bypass": "fc00::/6" }), "bypass this wide"],
-        [asking({}, { ...saidEverything, "culvert.dev/dns-mode": "resolvconf" }), "redirect or off"],
-        [asking({}, { ...saidEverything, "culvert.dev/kill-switch": "off" }), "always on"],
+        [asking({}, { ...everything, "culvert.dev/bypass": "10.0.0.0/8,0.0.0.0/1" }), "bypass this wide"],
+        [asking({}, { ...everything, "culvert.dev/bypass": "fc00::/6" }), "bypass this wide"],
+        [asking({}, { ...everything, "culvert.dev/dns-mode": "resolvconf" }), "redirect or off"],
+        [asking({}, { ...everything, "culvert.dev/kill-switch": "off" }), "always on"],
         [{ ...asking(), metadata: { labels: { "culvert.dev/inject": "yes" } } }, 'must be "true" or "false"'],
       ]
       for (const where of ["shop", "kube-system"]) {

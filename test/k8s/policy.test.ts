@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import { JsonPatch, type Schema } from "effect"
 import { table } from "../../src/injector/wishes.ts"
-import { admitted, ask, asking, defaults, type PodObject } from "../injector/cluster.ts"
+import { admitted, ask, asking, defaults, everything, type PodObject } from "../injector/cluster.ts"
 import { contextOf, evaluate, matches, type Policy } from "./cel.ts"
 import { read } from "./manifests.ts"
 
@@ -55,25 +55,7 @@ const pods: Readonly<Record<string, PodObject>> = {
   "the least": asking(),
   "without init containers of its own, with volumes": asking({ volumes: [{ name: "data" }] }),
   "with init containers": asking({ initContainers: [{ name: "migrate" }], volumes: [] }),
-  "with everything said": asking(
-    {},
-    {
-      "culvert.dev/config": "secret/vpn",
-      "culvert.dev/secret": "login",
-      "culvert.dev/bypass": "192.0.2.0/24",
-      "culvert.dev/inbound": "tcp:8080",
-      "culvert.dev/dns": "10.8.0.1",
-      "culvert.dev/dns-mode": "off",
-      "culvert.dev/cluster-domains": "corp.example",
-      "culvert.dev/log-level": "debug",
-      "culvert.dev/ready-check": "tcp:intranet.corp.example:443",
-      "culvert.dev/resources-requests-cpu": "1",
-      "culvert.dev/resources-requests-memory": "1Gi",
-      "culvert.dev/resources-limits-cpu": "2",
-      "culvert.dev/resources-limits-memory": "2Gi",
-      "kubectl.kubernetes.io/default-container": "app",
-    },
-  ),
+  "with everything said": asking({}, { ...everything, "kubectl.kubernetes.io/default-container": "app" }),
   "a ConfigMap by its long name": asking({}, { "culvert.dev/config": "configmap/vpn" }),
 }
 

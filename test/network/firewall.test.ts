@@ -1,16 +1,7 @@
 import { expect, test } from "bun:test"
 import { type Firewall, ruleset } from "../../src/network/firewall.ts"
+import { allClosed as closed } from "../support/firewall.ts"
 
-const closed: Firewall = {
-  enforced: true,
-  tunnel: undefined,
-  servers: [],
-  formerAddresses: [],
-  exceptions: [],
-  inbound: [],
-  dns: { resolvers: [], resolving: false, forwarded: false, redirectTo: undefined },
-  earlierUdpPorts: [],
-}
 const tunnel = { device: "tun0", addresses: ["10.8.0.2/24", "fd00:8::1000/64"] }
 
 /** The rules of a chain without counters and comments. */

@@ -4,15 +4,11 @@ import type { Firewall } from "../../src/network/firewall.ts"
 import { KillSwitch } from "../../src/network/killswitch.ts"
 import { FirewallError, Nft, type NftObject } from "../../src/network/nft.ts"
 import { it } from "../support/effect.ts"
+import { allClosed } from "../support/firewall.ts"
 
-const initial: Firewall = {
-  enforced: true,
-  tunnel: undefined,
-  servers: [],
-  formerAddresses: [],
-  exceptions: [],
-  inbound: [],
-  dns: { resolvers: ["10.96.0.10"], resolving: false, forwarded: false, redirectTo: undefined },
+const initial = {
+  ...allClosed,
+  dns: { ...allClosed.dns, resolvers: ["10.96.0.10"] },
   earlierUdpPorts: [40000],
 }
 const first = { transport: "udp", address: "192.0.2.1", port: 1194 } as const
