@@ -1,7 +1,7 @@
 /** `culvert reconnect`, `pause`, `resume`: ask it of the running sidecar, with the token that it reads itself. */
 import { Console, Effect, Option, Redacted } from "effect"
 import { Command, Flag } from "effect/cli"
-import { readSettings, readToken, type SettingName, table } from "../sidecar/index.ts"
+import { readSettings, readToken, type SettingName, table, tokenFileOf } from "../sidecar/index.ts"
 import type { Wish } from "../tunnel/index.ts"
 import { askSidecar, NotReachable } from "./ask.ts"
 
@@ -22,13 +22,14 @@ const commandOf = (wish: Wish, description: string) =>
         controlTokenFile: Option.getOrUndefined(controlTokenFile),
       }
       const settings = yield* Effect.fromResult(readSettings(given, process.env))
-      if (settings.controlTokenFile === undefined) {
+      const tokenFile = tokenFileOf(settings)
+      if (tokenFile === undefined) {
         const { flag, variable } = table.controlTokenFile
         return yield* new NotReachable({
-          message: `nobody may ask for that: the sidecar has to run with ${variable} or --${flag}, and so has this command`,
+          message: `nobody may ask for that: the sidecar has to run with ${variable}, --${flag} or a file control-token among its credentials, and so has this command`,
         })
       }
-      const token = yield* Effect.fromResult(readToken(settings.controlTokenFile))
+      const token = yield* Effect.fromResult(readToken(tokenFile))
       const { ok, body } = yield* askSidecar(settings.control, `/${wish}`, {
         method: "POST",
         headers: { authorization: `Bearer ${Redacted.value(token)}` },

@@ -13,6 +13,7 @@ import {
   summary,
   table,
   tellEnd,
+  tokenFileOf,
 } from "../sidecar/index.ts"
 import {
   Control,
@@ -76,14 +77,15 @@ const sidecar = (settings: Settings, loaded: Loaded) =>
       credentials: credentialFiles(places(settings)),
     }
     const tunnel = run(loaded, source, readPod(settings, process.env))
-    const { http, control, controlTokenFile } = settings
+    const { http, control } = settings
+    const tokenFile = tokenFileOf(settings)
     const answers = yield* prepare(sources)
     const { ask } = yield* Control
     const servers = [
       ...(http === "off" ? [] : [yield* startSupervised("HTTP server", running(serve(http, answers)))]),
-      ...(controlTokenFile === undefined
+      ...(tokenFile === undefined
         ? []
-        : [yield* startSupervised("control server", running(serveControl(control, controlTokenFile, ask)))]),
+        : [yield* startSupervised("control server", running(serveControl(control, tokenFile, ask)))]),
     ]
     return yield* Effect.raceAllFirst([tunnel, ...servers])
   }).pipe(

@@ -3,12 +3,14 @@
  * HTTP server of the probes, which the whole pod network can reach.
  */
 import { createHash, timingSafeEqual } from "node:crypto"
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { Data, Effect, Layer, Redacted, Result, Runtime } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Listen } from "../settings/index.ts"
 import type { Wish } from "../tunnel/index.ts"
 import { listenWith, route } from "./listener.ts"
+import type { Settings } from "./settings.ts"
 
 export class ControlTokenError extends Data.TaggedError("ControlTokenError")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 64
@@ -45,6 +47,12 @@ export const serveControl = Effect.fnUntraced(function* (
     "another address can be given with --control or CULVERT_CONTROL",
   )
 })
+
+/** What the settings name, or the credentials' own `control-token`; undefined: there is no control. */
+export const tokenFileOf = (settings: Pick<Settings, "controlTokenFile" | "credentials">): string | undefined => {
+  const beside = join(settings.credentials, "control-token")
+  return settings.controlTokenFile ?? (existsSync(beside) ? beside : undefined)
+}
 
 /** The file is a secret like others: what is in it is in no message. */
 export const readToken = (file: string): Result.Result<Redacted.Redacted<string>, ControlTokenError> => {

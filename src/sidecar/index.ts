@@ -1,4 +1,4 @@
-export { ControlTokenError, readToken, serveControl } from "./control.ts"
+export { ControlTokenError, readToken, serveControl, tokenFileOf } from "./control.ts"
 export { type Check, liveness, type Observation, readiness } from "./health.ts"
 export { prepare, type Sources, serve } from "./http.ts"
 export { HttpError } from "./listener.ts"

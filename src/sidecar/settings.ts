@@ -22,7 +22,7 @@ export const table = {
   credentials: row(
     "credentials",
     "/etc/culvert/credentials",
-    "Directory with the files `username`, `password` and, for an encrypted key, `key-passphrase`: a mounted Secret.",
+    "Directory with the files `username`, `password` and, as needed, `key-passphrase`, `otp` and `control-token`: a mounted Secret.",
     text,
   ),
   authUserPass: row(
@@ -102,7 +102,7 @@ export const table = {
   controlTokenFile: row(
     "control-token-file",
     undefined,
-    "File with the token that control requests bear; without it there is no control. It may be replaced while Culvert runs.",
+    "File with the token that control requests bear; without it `control-token` among the credentials, without both no control. It may be replaced while Culvert runs.",
     text,
   ),
 } as const

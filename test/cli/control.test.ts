@@ -37,6 +37,12 @@ test.each(["reconnect", "pause", "resume"])("%s is asked of the sidecar with its
   expect(requests).toEqual([`POST /${wish}`])
 })
 
+test("the token may stand among the credentials", async () => {
+  writeFileSync(join(directory, "control-token"), token)
+  const { code } = await control("pause", { CULVERT_CONTROL: settings.CULVERT_CONTROL, CULVERT_CREDENTIALS: directory })
+  expect({ code, requests }).toEqual({ code: 0, requests: ["POST /pause"] })
+})
+
 test("what keeps a wish from being heard is said, without the token", async () => {
   const refused = async (environment: Readonly<Record<string, string>>) => {
     const { code, stdout, stderr } = await control("pause", environment)

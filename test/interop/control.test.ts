@@ -1,5 +1,6 @@
 /** What is asked of a running sidecar, and what has to answer behind it. */
 import { expect } from "bun:test"
+import { dirname } from "node:path"
 import { eventually } from "../support/child.ts"
 import { bun, project } from "../support/culvert.ts"
 import { type ServerOptions, tunnel } from "../support/openvpn.ts"
@@ -8,7 +9,8 @@ import { testCulvert, useBench } from "./bench.ts"
 const bench = useBench()
 const token = "c0ffee-c0ffee-c0ffee"
 
-const controlled = () => ({ CULVERT_CONTROL_TOKEN_FILE: bench.lab.write("token", token, 0o600) })
+/** As an injected pod has it: a key of the Secret that is mounted. */
+const controlled = () => ({ CULVERT_CREDENTIALS: dirname(bench.lab.write("credentials/control-token", token, 0o600)) })
 
 const post = async (wish: string, bearer = token) => {
   const authorization = `Authorization: Bearer ${bearer}`
