@@ -62,6 +62,7 @@ export const handOver = Effect.fnUntraced(function* (
     Effect.as(tunnel.wishes.come, undefined),
   ])
   if (exit === undefined) yield* candidate.giveUp
+  candidate.introduction.present = undefined
   const moved = exit && (yield* Effect.exit(Effect.flatMap(exit, (next) => takeOver(tunnel, older, next))))
   yield* status.update({ handover: undefined })
   if (moved === undefined) return yield* staying(older, tries, candidate.tries)
@@ -75,35 +76,42 @@ export const handOver = Effect.fnUntraced(function* (
 
 interface Candidate extends Pending<NoneConnected> {
   readonly tries: TunnelTries
+  readonly introduction: Introduction
+}
+
+/** How a candidate tells the server who we are. */
+interface Introduction {
+  /** Until it is decided who goes on: a connection that knew the one before it would keep all there ever were in memory. */
+  present: Established | undefined
   /** The server knows who we are, or soon will. */
-  readonly isIntroduced: () => boolean
+  isDone: boolean
 }
 
 const beginBeside = Effect.fnUntraced(function* (tunnel: Tunnel, { connection }: Serving, profile: Profile) {
   const status = yield* StatusRef
-  const plane = yield* DataPlane
-  let isIntroduced = false
-  const tries = yield* tunnel.triesFor(
-    profile,
-    Effect.fnUntraced(function* (milliseconds) {
-      // So far there were two round trips at least, and there are two more at most.
-      const limit = Math.min(Math.max(2 * milliseconds, shortestHold), longestHold)
-      plane.hold(limit)
-      if (connection.remote.transport === "tcp") {
-        // What a server has not read of a stream when it closes that is lost, and with it what it has sent and we have not received.
-        yield* Effect.timeoutOption(connection.driver.roundTrip, limit)
-        plane.hold(limit)
-      }
-      isIntroduced = true
-    }),
-  )
+  const introduction: Introduction = { present: connection, isDone: false }
+  const tries = yield* tunnel.triesFor(profile, holdingPackets(yield* DataPlane, introduction))
   yield* tunnel.formers.makeRoom
   yield* status.update({ handover: { since: yield* Clock.currentTimeMillis } })
   yield* status.event("handover_started", "connecting anew beside the present connection")
   const pending = yield* begin(tunnel.above, tries.once)
-  const candidate: Candidate = { ...pending, tries, isIntroduced: () => isIntroduced }
+  const candidate: Candidate = { ...pending, tries, introduction }
   return candidate
 })
+
+/** Outlives the candidate, as part of the tries for its profile. */
+const holdingPackets = (plane: DataPlane["Service"], introduction: Introduction): BeforeIntroducing =>
+  Effect.fnUntraced(function* (milliseconds) {
+    // So far there were two round trips at least, and there are two more at most.
+    const limit = Math.min(Math.max(2 * milliseconds, shortestHold), longestHold)
+    plane.hold(limit)
+    if (introduction.present?.remote.transport === "tcp") {
+      // What a server has not read of a stream when it closes that is lost, and with it what it has sent and we have not received.
+      yield* Effect.timeoutOption(introduction.present.driver.roundTrip, limit)
+      plane.hold(limit)
+    }
+    introduction.isDone = true
+  })
 
 /** The connection that is to be replaced, which may end while that is under way. */
 interface Older {
@@ -135,7 +143,7 @@ const watched = Effect.fnUntraced(function* (serving: Serving) {
       ended ??= yield* serving.over
       yield* Effect.uninterruptible(serving.close)
       // The server may have ended it for the new one, which is then about to be there.
-      if (candidate.isIntroduced()) yield* Effect.sleep(grace)
+      if (candidate.introduction.isDone) yield* Effect.sleep(grace)
       yield* tell
       return yield* Effect.never
     }),

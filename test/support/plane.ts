@@ -3,6 +3,7 @@
  * Control packets pass at once; data traffic is what the test says it is.
  */
 import { Clock, Effect, Layer, PubSub, Queue } from "effect"
+import { readSocketAddress } from "../../src/linux/index.ts"
 import { OCC_MAGIC, OCC_REPLY } from "../../src/protocol/index.ts"
 import { DataPlane, type Endpoint, type Link, type LinkEvent } from "../../src/tunnel/dataplane.ts"
 import type { ScriptedServer } from "./server.ts"
@@ -25,6 +26,8 @@ export class MemoryPlane {
   answersOcc = true
   /** By generation, those that are closed included. */
   readonly links: Array<{ readonly events: Queue.Queue<LinkEvent>; readonly server: ScriptedServer | undefined }> = []
+  /** To see which of them are still known to anybody. */
+  readonly made: Array<WeakRef<Link>> = []
   /** Generations of the transports that are open. */
   readonly open = new Set<number>()
 
@@ -104,11 +107,13 @@ export class MemoryPlane {
           this.emit({ type: "keyUsed", generation, keyId: 0 })
           this.emit({ type: "occ", generation, message: Uint8Array.of(...OCC_MAGIC, OCC_REPLY) })
         },
+        roam: (to) => this.commands.push(`roam ${readSocketAddress(to).address}`),
         resizeBuffers: (send, receive) => this.commands.push(`resizeBuffers ${send} ${receive}`),
         carry: () => this.commands.push(`carry ${generation}`),
         drain: (addresses) => this.commands.push(`drain ${generation} ${addresses.join(" ")}`),
         counter: (name) => this.linkCounters[name] ?? 0,
       }
+      this.made.push(new WeakRef(link))
       return link
     })
   }

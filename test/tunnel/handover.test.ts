@@ -332,3 +332,20 @@ it.effect("interrupted at any moment of a handover, no link is left", () =>
     }
   }),
 )
+
+it.effect("connections that are closed are forgotten, however many there were", () =>
+  Effect.gen(function* () {
+    const { plane, wish } = yield* connected()
+    const handovers = 20
+    for (let count = 0; count < handovers; count++) {
+      yield* wish()
+      yield* elapse(afterglow + 10)
+    }
+    expect(plane.made).toHaveLength(1 + handovers)
+    // What the last fiber ran lies on the stack until it yields.
+    yield* Effect.promise(() => Bun.sleep(0))
+    Bun.gc(true)
+    const alive = plane.made.filter((link) => link.deref() !== undefined)
+    expect(alive.length).toBeLessThanOrEqual(3)
+  }),
+)
