@@ -4,9 +4,6 @@
  * JavaScriptCore may move a small typed array's bytes and collects a buffer nobody refers to, even while its address
  * stands in a struct that the kernel reads. So all such bytes live in a few large buffers that this module keeps alive
  * until the thread ends, and every address is computed here. Nothing is ever given back: allocate at start, reuse.
- *
- * The buffers belong to `WebAssembly.Memory` objects that never grow, which is what keeps their addresses: so the kernel,
- * OpenSSL and WebAssembly functions work on the same bytes.
  */
 import { ptr } from "bun:ffi"
 
@@ -35,22 +32,19 @@ export class Region {
   }
 }
 
-export class Arena {
+/** What the kernel and OpenSSL work on. */
+export class PlainArena {
   readonly size: number
-  /** For WebAssembly instances that work on this arena. */
-  readonly memory: WebAssembly.Memory
   private readonly buffer: ArrayBuffer
   private readonly base: number
   private used = 0
 
   /** `size` in bytes. Pages nobody writes to cost no memory. */
-  constructor(size: number) {
+  constructor(size: number, buffer: ArrayBuffer = new ArrayBuffer(size)) {
     this.size = size
-    const pages = Math.ceil(size / WASM_PAGE)
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
-    this.buffer = this.memory.buffer
-    this.base = ptr(new Uint8Array(this.buffer))
-    alive.push(this.memory)
+    this.buffer = buffer
+    this.base = ptr(new Uint8Array(buffer))
+    alive.push(buffer)
   }
 
   /** `length` zeroed bytes at a multiple of `align`, a power of two. A full arena throws a RangeError. */
@@ -59,6 +53,22 @@ export class Arena {
     if (!(length > 0 && offset + length <= this.size)) outOfBounds(offset, length, this.size)
     this.used = offset + length
     return new Region(this.buffer, this.base, offset, length)
+  }
+}
+
+/**
+ * What WebAssembly functions work on as well. One a thread: each reserves 4 GiB of addresses, and JavaScriptCore, which has
+ * room for eight, collects all garbage at every second or third, 14 ms of CPU time while a program starts.
+ */
+export class Arena extends PlainArena {
+  /** Never grows, which is what keeps its address. */
+  readonly memory: WebAssembly.Memory
+
+  constructor(size: number) {
+    const pages = Math.ceil(size / WASM_PAGE)
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
+    super(size, memory.buffer)
+    this.memory = memory
   }
 }
 
@@ -71,7 +81,7 @@ export function cString(region: Region, text: string): number | undefined {
   return region.address
 }
 
-const alive: Array<WebAssembly.Memory> = []
+const alive: Array<ArrayBuffer> = []
 const WASM_PAGE = 65_536
 
 /** Not with bit operators: addresses have more than 32 bits. */
@@ -84,4 +94,4 @@ function outOfBounds(offset: number, length: number, size: number): never {
 }
 
 /** For the arguments of this folder's own calls; each file takes its piece once, when it is loaded. */
-export const scratch = new Arena(16 * 1024)
+export const scratch = new PlainArena(16 * 1024)

@@ -2,7 +2,7 @@
  * Netlink: questions to the kernel and their answers, and hearing of changes of the packet filter and of links, all about this
  * network namespace. Integers are in the machine's order, addresses in network order.
  */
-import { Arena, type Region, scratch } from "./arena.ts"
+import { PlainArena, type Region, scratch } from "./arena.ts"
 import { EAGAIN, EINTR, ENOBUFS, ENOENT, errno, SystemError } from "./errno.ts"
 import { libc } from "./libc.ts"
 
@@ -192,13 +192,13 @@ const MESSAGE_SIZE = 32 * 1024
 /** struct sockaddr_nl: u16 family, u16 pad, u32 port, u32 groups. */
 const SOCKADDR_NL_SIZE = 12
 const address = scratch.allocate(SOCKADDR_NL_SIZE)
-const message = new Arena(MESSAGE_SIZE).allocate(MESSAGE_SIZE)
+const message = new PlainArena(MESSAGE_SIZE).allocate(MESSAGE_SIZE)
 
 const align = (size: number) => (size + 3) & ~3
 
 /** The kernel fills at most 32 KiB at once. */
 const BUFFER_SIZE = 64 * 1024
-const buffer = new Arena(BUFFER_SIZE).allocate(BUFFER_SIZE)
+const buffer = new PlainArena(BUFFER_SIZE).allocate(BUFFER_SIZE)
 
 /** nlmsghdr: u32 length, u16 type, u16 flags, u32 sequence, u32 port. */
 const NLMSGHDR_SIZE = 16

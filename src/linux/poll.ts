@@ -1,5 +1,5 @@
 /** poll(2) over a fixed number of descriptors. Allocates nothing after construction. */
-import { type Arena, type Region, scratch } from "./arena.ts"
+import { type PlainArena, type Region, scratch } from "./arena.ts"
 import { EINTR, errno, SystemError } from "./errno.ts"
 import { libc } from "./libc.ts"
 
@@ -7,7 +7,7 @@ export class Poll {
   private readonly slots: number
   private readonly fds: Region
 
-  constructor(slots: number, arena: Arena = scratch) {
+  constructor(slots: number, arena: PlainArena = scratch) {
     this.slots = slots
     this.fds = arena.allocate(slots * POLLFD_SIZE)
     for (let slot = 0; slot < slots; slot++) this.set(slot, -1, 0)

@@ -1,9 +1,8 @@
 import { toArrayBuffer } from "bun:ffi"
 import { describe, expect, test } from "bun:test"
-import { cString } from "../../src/linux/arena.ts"
-import { Arena } from "../../src/linux/index.ts"
+import { Arena, cString, PlainArena } from "../../src/linux/arena.ts"
 
-describe("arena", () => {
+describe.each([Arena, PlainArena])("%p", (Arena) => {
   test("a region's bytes, view and address are the same memory", () => {
     const region = new Arena(256).allocate(16)
     region.bytes[3] = 0xab
