@@ -71,7 +71,8 @@ export class Diagnostics {
   }
 
   error(at: Position, message: string, hint?: string): void {
-    this.#add("error", at, message, hint)
+    if (this.isFull) this.abandon(at)
+    else this.#add("error", at, message, hint)
   }
 
   warning(at: Position, message: string, hint?: string): void {
@@ -91,11 +92,11 @@ export class Diagnostics {
     return this.#errorCount >= maximumErrors
   }
 
-  /** The rest is not looked at; said once. */
+  /** What is wrong from here on is left out; said once. */
   abandon(at: Position): void {
     if (this.#abandoned) return
     this.#abandoned = true
-    this.error(at, "too many errors: the rest is not read", "is this a configuration file?")
+    this.#add("error", at, "too many errors: the others are left out", "is this a configuration file?")
   }
 
   get takesNotes(): boolean {

@@ -81,21 +81,21 @@ export const lexLines = (
       const message = `${name.text} closes a block that was not opened`
       errors.push({ line, column: name.column, message, hint: `the line <${tag.slice(1)}> is missing above` })
     } else {
-      const end = findLine(lines, index + 1, `</${tag}>`)
+      const closing = `</${tag}>`
+      const end = findLine(lines, index + 1, closing)
       if (end === undefined) {
         const message = `the block <${tag}> is not closed`
         errors.push({ line, column: name.column, message, hint: `add a line </${tag}> after its content` })
         incomplete = true
         break
       }
-      const after = lines[end]!.trim().slice(tag.length + 3)
-      if (!isBlankOrComment(after)) {
+      if (lines[end] !== closing && !isBlankOrComment(lines[end]!.trim().slice(closing.length))) {
         const column = lines[end]!.indexOf(">") + 2
         const message = `unexpected text after </${tag}>`
         errors.push({ line: firstLine + end, column, message, hint: "a directive begins on its own line" })
       }
       const block = { lines: lines.slice(index + 1, end), firstLine: line + 1 }
-      take({ name: { ...name, text: tag, column: name.column + 1 }, words: [], block })
+      take({ name: { text: tag, line, column: name.column + 1 }, words: none, block })
       index = end
     }
   }
@@ -188,7 +188,7 @@ const tagOf = (word: string): string | undefined =>
 
 const withoutDashes = (name: Word): Word =>
   name.text.length > 2 && name.text.startsWith("--")
-    ? { ...name, text: name.text.slice(2), column: name.column + 2 }
+    ? { text: name.text.slice(2), line: name.line, column: name.column + 2 }
     : name
 
 const withoutLineEnd = (line: string): string =>
@@ -217,3 +217,4 @@ const maximumLineLength = 255
 const maximumWords = 16
 const tooManyWords = `more than ${maximumWords} words on one line`
 const maximumErrors = 200
+const none: ReadonlyArray<Word> = []
