@@ -87,42 +87,49 @@ export function largePacket(options: LargeOptions): LargePacket {
   return { bytes, packets }
 }
 
-/** What was written to a tun with offloads, cut as the kernel would cut it. */
+/**
+ * The packets of a virtio header and a packet, as the kernel would make them: every one from the headers of the whole and its
+ * part of the payload. Throws when the header does not fit the packet.
+ */
 export function expanded(written: Uint8Array): ReadonlyArray<Uint8Array> {
-  const header = new DataView(written.buffer, written.byteOffset, 10)
-  const bytes = written.slice(10)
-  const type = written[1]! & 0x7f
-  if (type === 0) return [bytes]
+  const header = new DataView(written.buffer, written.byteOffset, VNET_HEADER)
+  const bytes = written.slice(VNET_HEADER)
   const view = new DataView(bytes.buffer)
-  const version = bytes[0]! >> 4 === 6 ? 6 : 4
+  const type = written[1]! & 0x7f
   const transport = header.getUint16(6, true)
+  const checksumAt = transport + header.getUint16(8, true)
+  if (type === 0) {
+    if ((written[0]! & 1) === 1)
+      view.setUint16(checksumAt, ~folded(wordSum(bytes, transport, bytes.length - transport)) & 0xffff || 0xffff)
+    return [bytes]
+  }
+  const version = bytes[0]! >> 4 === 6 ? 6 : 4
   const protocol = type === 5 ? 17 : 6
   const end = transport + (protocol === 17 ? 8 : (bytes[transport + 12]! >> 4) * 4)
   if (end !== header.getUint16(2, true)) throw new Error("the header length is wrong")
-  const sum = view.getUint16(header.getUint16(8, true) + transport)
-  if (sum !== folded(pseudoSum(bytes, version, protocol, bytes.length - transport)))
+  if (view.getUint16(checksumAt) !== folded(pseudoSum(bytes, version, protocol, bytes.length - transport)))
     throw new Error("the sum of the pseudo-header is wrong")
-  if (version === 4 && folded(wordSum(bytes, 0, 20)) !== 0xffff) throw new Error("the IPv4 checksum is wrong")
-  const common = {
-    version,
-    protocol,
-    port: view.getUint16(transport),
-    tos: version === 4 ? bytes[1]! : (view.getUint16(0) >> 4) & 0xff,
-    ttl: bytes[version === 4 ? 8 : 7]!,
-    identification: view.getUint16(4),
-    dontFragment: (bytes[6]! & 0x40) !== 0,
-  } as const
-  const tcp =
-    protocol === 17
-      ? {}
-      : {
-          sequence: view.getUint32(transport + 4),
-          acknowledgement: view.getUint32(transport + 8),
-          flags: bytes[transport + 13]!,
-          window: view.getUint16(transport + 14),
-          tcpOptions: bytes.slice(transport + 20, end),
-        }
-  return largePacket({ ...common, ...tcp, payload: bytes.slice(end), segmentSize: header.getUint16(4, true) }).packets
+  if (version === 4 && folded(wordSum(bytes, 0, (bytes[0]! & 15) * 4)) !== 0xffff)
+    throw new Error("the IPv4 checksum is wrong")
+  const segmentSize = header.getUint16(4, true)
+  return Array.from({ length: Math.max(1, Math.ceil((bytes.length - end) / segmentSize)) }, (_, index) => {
+    const skipped = end + index * segmentSize
+    const segment = new Uint8Array([...bytes.subarray(0, end), ...bytes.subarray(skipped, skipped + segmentSize)])
+    const own = new DataView(segment.buffer)
+    if (version === 4) {
+      own.setUint16(2, segment.length)
+      own.setUint16(4, view.getUint16(4) + index)
+      own.setUint16(10, 0)
+    } else own.setUint16(4, segment.length - 40)
+    own.setUint16(checksumAt, 0)
+    if (protocol === 17) own.setUint16(transport + 4, segment.length - transport)
+    else {
+      own.setUint32(transport + 4, view.getUint32(transport + 4) + index * segmentSize)
+      const isLast = skipped + segmentSize >= bytes.length
+      segment[transport + 13]! &= ~(index > 0 ? 0x80 : 0) & ~(isLast ? 0 : 0x09)
+    }
+    return completed(segment, transport, { version, protocol })
+  })
 }
 
 /** TCP or UDP of any shape that a sender may choose. */
@@ -185,7 +192,11 @@ function headers(options: PacketOptions) {
   return { head, transport: ip }
 }
 
-function completed(bytes: Uint8Array, transport: number, { version, protocol }: PacketOptions): Uint8Array {
+function completed(
+  bytes: Uint8Array,
+  transport: number,
+  { version, protocol }: Pick<PacketOptions, "version" | "protocol">,
+): Uint8Array {
   const view = new DataView(bytes.buffer)
   const length = bytes.length - transport
   if (version === 4) view.setUint16(10, ~folded(wordSum(bytes, 0, (bytes[0]! & 15) * 4)))
@@ -212,3 +223,5 @@ function folded(sum: number): number {
 }
 
 const none = new Uint8Array(0)
+/** Bytes; see src/dataplane/vnet.ts. */
+const VNET_HEADER = 10

@@ -85,4 +85,5 @@ export async function soon<A>(what: string, probe: () => A | undefined | false):
 const DEADLINE = 10_000
 const DISCARD = 9
 const BUFFER = 4 * 1024 * 1024
-const memory = new Arena(128 * 1024).allocate(64 * 1024)
+/** More than the largest packet with a virtio header. */
+const memory = new Arena(128 * 1024).allocate(70_000)
