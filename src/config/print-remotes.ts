@@ -36,6 +36,7 @@ const partsOfRemote = (remote: Remote, pull: boolean, shown: boolean) => ({
     // A peer over UDP has a port otherwise.
     ...flag("nobind", remote.local === undefined && !pull && remote.transport === "udp"),
   ],
+  float: flag("float", remote.float),
   timeout: setting("server-poll-timeout", remote.connectTimeout),
   retry: setting("connect-retry", remote.connectRetry.wait, remote.connectRetry.maximum),
   exit: remote.explicitExitNotify === undefined ? [] : line("explicit-exit-notify", remote.explicitExitNotify),
@@ -54,6 +55,7 @@ const partsOfRemote = (remote: Remote, pull: boolean, shown: boolean) => ({
 const partNames = [
   "proxy",
   "local",
+  "float",
   "timeout",
   "retry",
   "exit",

@@ -73,6 +73,8 @@ const datagrams = {
   transport: Schema.Literal("udp"),
   /** Undefined: straight to the server. */
   proxy: optional(SocksProxy),
+  /** Whether the server may go on from another address. */
+  float: Schema.Boolean,
   /** How often the exit is announced; undefined: not at all. */
   explicitExitNotify: optional(between(1, 255)),
   /** Largest datagram of the data channel; larger packets are split inside the tunnel. Undefined: no framing for it. */
@@ -83,6 +85,7 @@ const datagrams = {
 const stream = {
   transport: Schema.Literal("tcp"),
   proxy: optional(ProxyServer),
+  float: Schema.Literal(false),
   explicitExitNotify: Schema.Undefined,
   fragment: Schema.Undefined,
 }

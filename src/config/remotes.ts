@@ -102,6 +102,7 @@ const build = (
       ...sizes,
       transport: "tcp",
       proxy,
+      float: false,
       explicitExitNotify: undefined,
       fragment: undefined,
     }
@@ -111,6 +112,7 @@ const build = (
     ...sizesOf(scope, "udp", isStatic, report),
     transport: "udp",
     proxy: datagramProxyOf(scope, contents, report),
+    float: scope.has("float"),
     explicitExitNotify: exitNotifyOf(scope),
   }
 }
@@ -157,7 +159,9 @@ const exitNotifyOf = (scope: Settings): number | undefined => {
 
 const reportDatagramOnly = (scope: Settings, report: Diagnostics): void => {
   const notify = scope.last("explicit-exit-notify")
+  const float = scope.last("float")
   const fragment = scope.last("fragment")
+  if (float !== undefined) report.info(float, `"float" has no effect over TCP: a connection has two fixed ends`)
   if (notify !== undefined)
     report.info(notify, `"explicit-exit-notify" has no effect over TCP: closing the connection tells the server`)
   if (fragment !== undefined)

@@ -25,6 +25,11 @@ export type Command =
       readonly header?: Uint8Array
       /** UDP: datagrams get the DSCP of the packet in them. */
       readonly passTos?: boolean
+      /**
+       * `float`: a socket of the same port for what does not come from the peer (`strays.ts`), the worker's from here on like the other
+       * one; and whether control packets are taken from it.
+       */
+      readonly strays?: { readonly fd: number; readonly takesControl: boolean }
       /** Made by `createLinkCounterMemory`; the worker writes it. */
       readonly counters: SharedArrayBuffer
     }
@@ -45,8 +50,11 @@ export type Command =
   | { readonly type: "occExit"; readonly generation: number }
   /** The same with another OCC message. */
   | { readonly type: "occ"; readonly generation: number; readonly message: Uint8Array }
-  /** UDP: the kernel chooses anew from which address packets go to the server; a ping says so to the server. */
-  | { readonly type: "roam"; readonly generation: number }
+  /**
+   * UDP: the kernel chooses anew from which address packets go to the server, or to where it is now (a sockaddr); a ping says so to
+   * the server.
+   */
+  | { readonly type: "roam"; readonly generation: number; readonly to?: Uint8Array }
   /** The kernel's buffers of the link's socket, in bytes, as far as we are allowed to ask for them. */
   | {
       readonly type: "resizeBuffers"
@@ -81,8 +89,10 @@ export type Event =
   | { readonly type: "transportOpen"; readonly generation: number }
   /** The transport is unusable; `message` names the system call and the errno. TCP: also end of stream and bad framing. */
   | { readonly type: "transportFailed"; readonly generation: number; readonly message: string }
-  /** A packet whose opcode is not DATA, unverified. */
-  | { readonly type: "control"; readonly generation: number; readonly packet: Uint8Array }
+  /** A packet whose opcode is not DATA, unverified. `from`: the sockaddr of a sender that is not the peer. */
+  | { readonly type: "control"; readonly generation: number; readonly packet: Uint8Array; readonly from?: Uint8Array }
+  /** The newest data packet, which is authentic, did not come from the peer but from this sockaddr. Said now and then. */
+  | { readonly type: "peerMoved"; readonly generation: number; readonly from: Uint8Array }
   /** An authenticated OCC EXIT message: the server leaves. */
   | { readonly type: "remoteExit"; readonly generation: number }
   /** An authenticated OCC message, its magic number included: the answer to ours, or, under a static key, a question. */

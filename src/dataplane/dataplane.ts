@@ -37,7 +37,7 @@ export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
   let state: "running" | "stopping" | "ended" = "running"
   let hasCrashed = false
   /** By generation: sockets that were handed over, and that the worker has not said to have. */
-  const handedOver = new Map<number, number>()
+  const handedOver = new Map<number, ReadonlyArray<number>>()
 
   const crash = (message: string) => {
     if (hasCrashed || state === "ended") return
@@ -54,7 +54,7 @@ export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
   worker.addEventListener("close", () => {
     if (state === "running") crash("the worker ended unasked")
     state = "ended"
-    for (const fd of handedOver.values()) closeFd(fd)
+    for (const sockets of handedOver.values()) sockets.forEach(closeFd)
     closeFd(eventfd)
     ended.resolve()
   })
@@ -67,8 +67,9 @@ export function startDataPlane(options: DataPlaneOptions): DataPlaneHandle {
   return {
     send: (command) => {
       if (command.type === "attachTransport") {
-        if (state === "running") handedOver.set(command.generation, command.fd)
-        else closeFd(command.fd)
+        const sockets = [command.fd, ...(command.strays === undefined ? [] : [command.strays.fd])]
+        if (state === "running") handedOver.set(command.generation, sockets)
+        else sockets.forEach(closeFd)
       }
       if (state === "running") post(command)
     },

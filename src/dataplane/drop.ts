@@ -38,6 +38,8 @@ export const Drop = {
   compressed: -19,
   /** from the tun: a packet that is many, whose parts do not fit together */
   offload: -20,
+  /** `float`: a control packet from elsewhere than the server, of which nothing says that it is the server's */
+  stranger: -21,
 } as const
 
 export type DropReason = keyof typeof Drop
@@ -64,6 +66,7 @@ export const dropDirections: Readonly<Record<DropReason, "sent" | "received" | "
   malformed: "received",
   compressed: "received",
   offload: "sent",
+  stranger: "received",
 }
 
 /** In the order of their numbers: the reason of -1 first. */

@@ -26,6 +26,7 @@ import { clampFrameMss, clampMss } from "./mss.ts"
 import type { Offloads } from "./offload.ts"
 import { Parking } from "./parking.ts"
 import { Segmenter } from "./segment.ts"
+import type { Strays } from "./strays.ts"
 import { LARGEST_PACKET, type PacketSink, type Transport } from "./transport.ts"
 import { TunPort } from "./tunport.ts"
 import { VNET_HEADER } from "./vnet.ts"
@@ -65,6 +66,24 @@ export class Forwarder implements PacketSink {
   receiveFrom(link: Link): string | undefined {
     this.from = link
     return link.transport.receive(this)
+  }
+
+  /**
+   * One bounded round of what came to the port of this link from elsewhere; true when more may wait. Where the newest packet of the
+   * server came from is told; what is not authentic is counted, and changes nothing.
+   */
+  receiveStrays(link: Link, strays: Strays): boolean {
+    for (let i = 0; i < STRAYS_PER_ROUND; i++) {
+      const length = strays.receive()
+      if (length < 0) return false
+      this.counters.add(Counter.transportReadPackets, 1)
+      this.counters.add(Counter.transportReadBytes, length)
+      const result = this.deliverStray(link, strays, length)
+      if (result < 0) this.counters.drop(result)
+      // The next one comes to the same place.
+      this.flush()
+    }
+    return true
   }
 
   /** The first key of a link is there: takes up the data packets that came before it. */
@@ -300,6 +319,38 @@ export class Forwarder implements PacketSink {
     const payloadLength = key.opener.open(memory, start, length)
     if (payloadLength < 0) return payloadLength
     if (!key.opener.replay.accept(this.now, key.opener.packetId)) return Drop.replay
+    return this.take(link, key, memory, length, payloadLength)
+  }
+
+  private deliverStray(link: Link, strays: Strays, length: number): number {
+    if (length < 1) return Drop.empty
+    const { memory } = strays
+    const { unnamed } = link.keys
+    const firstByte = memory.bytes[0]!
+    const opcode = firstByte >> 3
+    if (unnamed === undefined && opcode !== DATA_V2 && opcode !== DATA_V1) {
+      if (!strays.takesControl) return Drop.stranger
+      if (!isControl(opcode)) return Drop.opcode
+      if (length > LARGEST_CONTROL) return Drop.controlSize
+      if (strays.isFlood(this.now)) return Drop.controlFlood
+      const packet = memory.bytes.slice(0, length)
+      this.emit({ type: "control", generation: link.generation, packet, from: strays.sender() })
+      return 0
+    }
+    const key = unnamed ?? link.keys.find(firstByte & 7)
+    if (key === undefined) return Drop.noKey
+    const { opener } = key
+    const payloadLength = opener.open(memory, 0, length)
+    if (payloadLength < 0) return payloadLength
+    if (!opener.replay.accept(this.now, opener.packetId)) return Drop.replay
+    // An older one, which took a longer way, does not tell where the server is now.
+    if (opener.packetId === opener.replay.newest && strays.isNews(this.now))
+      this.emit({ type: "peerMoved", generation: link.generation, from: strays.sender() })
+    return this.take(link, key, memory, length, payloadLength)
+  }
+
+  /** A packet that is authentic and new: `length` bytes, opened under this key. */
+  private take(link: Link, key: KeySlot, memory: Region, length: number, payloadLength: number): number {
     this.counters.set(Counter.lastReceive, this.now)
     const { counts } = link
     counts[LinkCounter.lastReceive] = this.now
@@ -381,7 +432,7 @@ export class Forwarder implements PacketSink {
 
   /** Reports a control packet. Their number and size are bounded: anybody can send them, and the copies wait in a queue. */
   private control(link: Link, memory: Region, start: number, length: number, opcode: number): number {
-    if (opcode < FIRST_OPCODE || opcode > LAST_OPCODE) return Drop.opcode
+    if (!isControl(opcode)) return Drop.opcode
     if (length > LARGEST_CONTROL) return Drop.controlSize
     if (this.isFlood(link)) return Drop.controlFlood
     const packet = memory.bytes.slice(start, start + length)
@@ -437,6 +488,8 @@ function space(transport: Transport): Region | undefined {
   return transport.reserve()
 }
 
+const isControl = (opcode: number): boolean => opcode >= FIRST_OPCODE && opcode <= LAST_OPCODE
+
 /** The first byte decides nearly always: no IP packet starts like one of these. */
 function startsWith(bytes: Uint8Array, at: number, magic: Uint8Array): boolean {
   for (let i = 0; i < magic.length; i++) if (bytes[at + i] !== magic[i]) return false
@@ -448,3 +501,4 @@ const FIRST_OPCODE = 3
 const LAST_OPCODE = 11
 const LARGEST_CONTROL = 2048
 const CONTROL_PER_SECOND = 256
+const STRAYS_PER_ROUND = 64

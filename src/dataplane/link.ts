@@ -4,6 +4,7 @@
  */
 import { createLinkCounterMemory } from "./counters.ts"
 import type { KeySlots } from "./keyslots.ts"
+import type { Strays } from "./strays.ts"
 import type { Transport } from "./transport.ts"
 
 export class Link {
@@ -18,6 +19,8 @@ export class Link {
   isAwaitingKey = true
   /** Datagrams get the DSCP of the packet in them. */
   passTos = false
+  /** Undefined: nothing is taken from anybody but the peer. */
+  strays: Strays | undefined = undefined
   /** Whether `remoteExit` was reported. */
   hasRemoteLeft = false
   /** Control packets taken in the present second. */
@@ -45,6 +48,8 @@ export class Link {
   end(): void {
     this.keys.clear()
     this.transport.close()
+    this.strays?.close()
+    this.strays = undefined
     this.generation = 0
     this.fd = -1
     this.counts = nobody

@@ -10,6 +10,7 @@ import { LARGEST_PLAIN } from "./framing.ts"
 import { KeySlots } from "./keyslots.ts"
 import { Link } from "./link.ts"
 import type { Offloads } from "./offload.ts"
+import { StrayBuffers, Strays } from "./strays.ts"
 import { TcpTransport } from "./transport-tcp.ts"
 import { UdpBuffers, UdpTransport } from "./transport-udp.ts"
 
@@ -24,6 +25,7 @@ export class Links {
   private readonly offloads: Offloads
   private readonly onError: (reason: number) => void
   private readonly buffers: UdpBuffers
+  private strayBuffers: StrayBuffers | undefined = undefined
   private readonly plain: Region
 
   /** `onError`: for each error of a socket that is survived. */
@@ -36,17 +38,22 @@ export class Links {
     this.plain = arena.allocate(LARGEST_PLAIN)
   }
 
-  /** A further link over a socket, which belongs to it from now on. Undefined, with the socket closed: there are too many. */
-  open({ generation, fd, transport: kind, header, counters }: Attachment): Link | undefined {
+  /** A further link over sockets, which belong to it from now on. Undefined, with them closed: there are too many. */
+  open({ generation, fd, transport: kind, header, counters, strays }: Attachment): Link | undefined {
     const position = this.free()
     if (position < 0) {
       closeFd(fd)
+      if (strays !== undefined) closeFd(strays.fd)
       return undefined
     }
     const link = this.all[position]!
     const transport = this.transport(position, kind)
     transport.open(fd, header)
     link.begin(generation, fd, transport, new Float64Array(counters))
+    if (strays !== undefined) {
+      this.strayBuffers ??= new StrayBuffers(this.arena)
+      link.strays = new Strays(strays.fd, strays.takesControl, this.strayBuffers)
+    }
     return link
   }
 

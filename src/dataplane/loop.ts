@@ -39,6 +39,8 @@ export class Loop {
   private readonly links: Links
   /** Where packets from the tun go. */
   private carrying: Link | undefined = undefined
+  /** Links that have a socket for strangers. */
+  private floating = 0
   /** Until then (ms) the tun is not read; 0: it is. */
   private heldUntil = 0
   /** By errno: when (ms) it was told last. */
@@ -59,7 +61,7 @@ export class Loop {
     this.counters = counters
     this.emit = emit
     this.forwarder = new Forwarder(arena, counters, offloads, emit)
-    this.poll = new Poll(LINKS + MOST_LINKS, arena)
+    this.poll = new Poll(LINKS + 2 * MOST_LINKS, arena)
     this.links = new Links(arena, counters, offloads, (reason) => this.tellError(reason))
   }
 
@@ -68,11 +70,13 @@ export class Loop {
     if (this.moderation.shouldPause(this.forwarder.now, this.packets)) pauseMicroseconds(PAUSE)
     this.arm()
     const { all } = this.links
-    this.poll.wait(this.heldUntil === 0 ? timeout : this.untilRelease(timeout), LINKS + all.length)
+    const slots = this.floating === 0 ? LINKS + all.length : STRAYS + all.length
+    this.poll.wait(this.heldUntil === 0 ? timeout : this.untilRelease(timeout), slots)
     const now = monotonicMilliseconds()
     this.forwarder.now = now
     this.counters.set(Counter.heartbeat, now)
     this.counters.add(Counter.turns, 1)
+    if (this.floating > 0) this.serveStrays()
     for (let i = 0; i < all.length; i++) {
       const events = this.poll.events(LINKS + i)
       if (events !== 0) this.serveLink(all[i]!, events)
@@ -135,8 +139,7 @@ export class Loop {
         this.sendOwn(link, OCC_EXIT_MESSAGE)
         return
       case "roam":
-        link.transport.roam()
-        this.sendOwn(link, PING_MAGIC)
+        this.roam(link, command.to)
         return
       case "resizeBuffers":
         if (command.send !== undefined) setSendBuffer(link.fd, command.send)
@@ -171,6 +174,7 @@ export class Loop {
     for (let i = 0; i < all.length; i++) {
       const { fd, transport } = all[i]!
       this.poll.set(LINKS + i, fd, transport.interest)
+      if (this.floating > 0) this.poll.set(STRAYS + i, all[i]!.strays?.fd ?? -1, POLLIN)
     }
   }
 
@@ -205,6 +209,14 @@ export class Loop {
     if ((events & (POLLIN | POLLERR | POLLHUP | POLLNVAL)) !== 0) this.settle(link, this.forwarder.receiveFrom(link))
   }
 
+  private serveStrays(): void {
+    const { all } = this.links
+    for (let i = 0; i < all.length; i++) {
+      const { strays } = all[i]!
+      if (strays !== undefined && this.poll.events(STRAYS + i) !== 0) this.forwarder.receiveStrays(all[i]!, strays)
+    }
+  }
+
   private serveTun(events: number): void {
     let packets = 0
     for (let reads = 0; reads < TUN_READS_PER_TURN && packets < TUN_PACKETS_PER_TURN; reads++) {
@@ -233,12 +245,14 @@ export class Loop {
       this.emit({ type: "transportFailed", generation, message })
       return
     }
+    if (link.strays !== undefined) this.floating++
     link.passTos = command.passTos === true && command.transport === "udp"
     if (link.transport.isOpen) this.emit({ type: "transportOpen", generation })
   }
 
   private detach(link: Link): void {
     if (this.carrying === link) this.carrying = undefined
+    if (link.strays !== undefined) this.floating--
     this.forwarder.forget(link)
     link.end()
   }
@@ -253,6 +267,15 @@ export class Loop {
     counts[LinkCounter.sealedPackets] = 0
     counts[LinkCounter.openedPackets] = 0
     counts[LinkCounter.keyBytes] = 0
+  }
+
+  /** To where it was, or to another place. What has come from there so far goes before what comes to the peer's socket now. */
+  private roam(link: Link, to: Uint8Array | undefined): void {
+    link.transport.roam(to)
+    const { strays } = link
+    if (strays !== undefined)
+      for (let round = 0; round < STRAY_ROUNDS && this.forwarder.receiveStrays(link, strays); round++);
+    this.sendOwn(link, PING_MAGIC)
   }
 
   private sendOwn(link: Link, payload: Uint8Array): void {
@@ -281,14 +304,17 @@ export class Loop {
 
 const TUN = 0
 const EVENTFD = 1
-/** The first of them; each has the place that it has in `Links`. */
+/** The first of them; each has the place that it has in `Links`. Their sockets for strangers follow in the same order. */
 const LINKS = 2
+const STRAYS = LINKS + MOST_LINKS
 
 /** ms */
 const TOO_LARGE_INTERVAL = 250
 const ERROR_INTERVAL = 10_000
 const TUN_READS_PER_TURN = 64
 const TUN_PACKETS_PER_TURN = 512
+/** Of strangers' packets, when a link moves to where they come from: more than a socket's buffer holds of large ones. */
+const STRAY_ROUNDS = 64
 /**
  * 16 slots for received messages, 8 flows that are put together and change: 64 KiB each, what is parked, and for each of six links
  * its queues, of which those of TCP are the largest part, and packets in pieces: 9 MiB. Pages that are never used cost nothing.

@@ -45,6 +45,11 @@ export class ReplayWindow {
     return true
   }
 
+  /** The highest id that was accepted. */
+  get newest(): number {
+    return this.highest
+  }
+
   /** As if nothing had arrived yet. */
   clear(): void {
     this.seen.fill(0)

@@ -204,8 +204,9 @@ export class UdpTransport implements Transport {
     this.fd = -1
   }
 
-  roam(): void {
-    if (this.peer !== undefined) connectAnew(this.fd, this.peer)
+  roam(to = this.peer): void {
+    this.peer = to
+    if (to !== undefined) connectAnew(this.fd, to)
   }
 
   /** After an error that may come from a local address that is gone. True: worth another try at once. */

@@ -39,8 +39,11 @@ export interface Transport {
   writable(): string | undefined
   /** The socket is readable or has an error: one bounded round of receiving. */
   receive(sink: PacketSink): string | undefined
-  /** Packets go from the address that the kernel would choose now; nothing happens where that has no meaning. */
-  roam(): void
+  /**
+   * Packets go from the address that the kernel would choose now, to another peer (a sockaddr) if one is given; nothing happens where
+   * that has no meaning.
+   */
+  roam(to?: Uint8Array): void
   /** A last try to send what is queued; then the socket is closed. */
   close(): void
 }

@@ -3,7 +3,7 @@
  * equal size, of which the last may be shorter (UDP_SEGMENT, UDP_GRO). The structs are filled once, at construction; a call
  * only writes and reads what changes.
  */
-import type { Arena, Region } from "./arena.ts"
+import { type Arena, type Region, scratch } from "./arena.ts"
 import { libc } from "./libc.ts"
 
 /** Messages that are received, each into a slot of its own. */
@@ -83,6 +83,16 @@ export const MOST_SEGMENTS = 64
 /** recv(2) without waiting: the number of bytes, 0 at the end of a stream, or -1 with the reason in `errno()`. */
 export function receiveBytes(fd: number, address: number, length: number): number {
   return libc.recv(fd, address, length, MSG_DONTWAIT)
+}
+
+/**
+ * recvfrom(2) without waiting, for one datagram of a socket that is not connected: its bytes, or -1 with the reason in `errno()`.
+ * `sender` gets the sockaddr of whom it came from, of which it has `SOCKADDR_SIZE` bytes.
+ */
+export function receiveFrom(fd: number, memory: Region, sender: Region): number {
+  senderLength.view.setUint32(0, sender.length, true)
+  const { address, length } = memory
+  return libc.recvfrom(fd, address, length, MSG_DONTWAIT, sender.address, senderLength.address)
 }
 
 /** send(2) without waiting and without SIGPIPE: the number of bytes taken, or -1 with the reason in `errno()`. */
@@ -171,6 +181,8 @@ const CMSGHDR_SIZE = 16
 const CONTROL_SIZE = 24
 /** A stride that is no power of two, so that the slots do not compete for the same cache sets. */
 const SLOT_SPREAD = 192
+
+const senderLength = scratch.allocate(4)
 
 const SOL_IP = 0
 const IP_TOS = 1

@@ -24,6 +24,7 @@ export const libc = dlopen("libc.so.6", {
   getpeername: { args: ["i32", u64, u64], returns: "i32" },
   inet_pton: { args: ["i32", u64, u64], returns: "i32" },
   recv: { args: ["i32", u64, u64, "i32"], returns: "i32" },
+  recvfrom: { args: ["i32", u64, u64, "i32", u64, u64], returns: "i32" },
   send: { args: ["i32", u64, u64, "i32"], returns: "i32" },
   recvmmsg: { args: ["i32", u64, "u32", "i32", u64], returns: "i32" },
   sendmmsg: { args: ["i32", u64, "u32", "i32"], returns: "i32" },

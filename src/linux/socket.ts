@@ -17,6 +17,8 @@ export interface SocketOptions {
   readonly mark?: number
   /** The only device that its packets leave and come by. */
   readonly bindDevice?: string
+  /** UDP: a second socket may have its port, `openStraySocket`. Others of the same user may take it as well. */
+  readonly sharesPort?: boolean
 }
 
 export interface SocketAddress {
@@ -27,6 +29,27 @@ export interface SocketAddress {
 /** A UDP socket that sends to and receives from one address only. Failures are `SystemError`s. */
 export function openUdpSocket(options: SocketOptions): number {
   return open(options, SOCK_DGRAM, "udp")
+}
+
+/**
+ * A socket with the local port of `fd`, which came from `openUdpSocket` with these options: it receives what comes there from all
+ * others than that one's peer, over the same address family.
+ */
+export function openStraySocket(fd: number, options: SocketOptions): number {
+  const isIpv4 = options.family === 4
+  const stray = libc.socket(isIpv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+  if (stray < 0) throw new SystemError(`socket udp${options.family}`, errno())
+  try {
+    setReceiveBuffer(stray, options.receiveBuffer ?? DEFAULT_DATAGRAM_BUFFER)
+    setOption(stray, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
+    if (!isIpv4) setOption(stray, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY")
+    if (options.bindDevice !== undefined) bindToDevice(stray, options.bindDevice)
+    bind(stray, options.family, { ...options.local, port: localAddress(fd).port })
+    return stray
+  } catch (error) {
+    libc.close(stray)
+    throw error
+  }
 }
 
 /** A TCP socket that is connecting: POLLOUT reports the end of it, and `socketError` how it went. */
@@ -76,9 +99,16 @@ export function connectAnew(fd: number, to: Uint8Array): boolean {
 export function localAddress(fd: number): SocketAddress {
   valueLength.view.setUint32(0, SOCKADDR_SIZE, true)
   if (libc.getsockname(fd, peer.address, valueLength.address) < 0) throw new SystemError("getsockname", errno())
-  const port = peer.view.getUint16(2, false)
-  const isIpv4 = peer.view.getUint16(0, true) === AF_INET
-  return { address: formatAddress(isIpv4 ? peer.bytes.slice(4, 8) : peer.bytes.slice(8, 24)), port }
+  return readSocketAddress(peer.bytes)
+}
+
+/** Of a sockaddr_in or sockaddr_in6. */
+export function readSocketAddress(bytes: Uint8Array): SocketAddress {
+  const isIpv4 = (bytes[0]! | (bytes[1]! << 8)) === AF_INET
+  return {
+    address: formatAddress(isIpv4 ? bytes.slice(4, 8) : bytes.slice(8, 24)),
+    port: (bytes[2]! << 8) | bytes[3]!,
+  }
 }
 
 /** 4 or 16 bytes as a literal. */
@@ -129,6 +159,7 @@ function open(options: SocketOptions, type: number, protocol: string, protocolNu
       // A fixed local port is free again at once after a reconnect.
       if (options.local?.port !== undefined) setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
     }
+    if (options.sharesPort === true) setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
     if (options.local !== undefined) bind(fd, options.family, options.local)
     const length = encodeAddress(options.family, options.address, options.port)
     if (libc.connect(fd, peer.address, length) < 0) {
@@ -202,7 +233,7 @@ function formatIpv6(bytes: Uint8Array): string {
 }
 
 /** sockaddr_in: u16 family, u16 port, 4 bytes. sockaddr_in6: u16 family, u16 port, u32 flow, 16 bytes, u32 zone. */
-const SOCKADDR_SIZE = 28
+export const SOCKADDR_SIZE = 28
 const peer = scratch.allocate(SOCKADDR_SIZE)
 const text = scratch.allocate(64)
 const value = scratch.allocate(8)
@@ -224,6 +255,7 @@ const SO_REUSEADDR = 2
 const SO_ERROR = 4
 const SO_SNDBUF = 7
 const SO_RCVBUF = 8
+const SO_REUSEPORT = 15
 const SO_BINDTODEVICE = 25
 const IFNAMSIZ = 16
 const SO_SNDBUFFORCE = 32
@@ -233,5 +265,7 @@ const SOL_UDP = 17
 const UDP_GRO = 104
 const IPPROTO_ICMP = 1
 const IPPROTO_TCP = 6
+const IPPROTO_IPV6 = 41
 const IPPROTO_ICMPV6 = 58
+const IPV6_V6ONLY = 26
 const TCP_NODELAY = 1

@@ -4,8 +4,8 @@ import type { Instant } from "./ports.ts"
 
 export interface SessionContract {
   start(now: Instant): void
-  /** A control packet. */
-  receive(now: Instant, packet: Uint8Array): void
+  /** A control packet. True: it is the server's, as far as its wrapping can tell, and was not taken before. */
+  receive(now: Instant, packet: Uint8Array): boolean
   /** A message of the peer that came as an authenticated data packet. */
   occ?(now: Instant, message: Uint8Array): void
   timeout(now: Instant): void

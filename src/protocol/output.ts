@@ -36,6 +36,8 @@ export type Output =
       readonly event: string
       readonly message: string
     }
+  /** TLS of the newest key broke. Data passes as before; only a renegotiation brings a way for messages again. */
+  | { readonly type: "controlChannelLost"; readonly message: string }
   /** A renegotiation ended without a new key; the old one stays in use until it expires. */
   | { readonly type: "renegotiationFailed"; readonly message: string }
   /** The session is over; nothing but queued `transmit` outputs precede it and nothing follows. */

@@ -72,16 +72,20 @@ export class Session {
     this.#negotiation.hardReset(now).timeout(now)
   }
 
-  /** A control packet, without TCP's length. It is not kept: the buffer is the caller's again. */
-  receive(now: Instant, packet: Uint8Array): void {
-    if (this.#state !== "open") return
+  /**
+   * A control packet, without TCP's length. It is not kept: the buffer is the caller's again. True: it is the server's, as far as its
+   * wrapping can tell, and was not taken before.
+   */
+  receive(now: Instant, packet: Uint8Array): boolean {
+    if (this.#state !== "open") return false
     const opened = this.#channel.open(now, packet, (head) => this.#admit(head))
     if (Result.isFailure(opened)) {
       this.#refused(opened.failure)
-      return
+      return false
     }
     const { keyId } = opened.success
     this.#deliver(now, this.#stateOf(keyId) ?? this.#softReset(now, keyId), opened.success)
+    return true
   }
 
   /** Does what is due; early calls do nothing. */
@@ -224,7 +228,8 @@ export class Session {
         return
       case "failed":
         if (state === this.#negotiation.state) this.#negotiationFailed(event.message, event.check)
-        else this.#notice("warn", "control-channel-lost", `TLS of key ${state.keyId}: ${event.message}`)
+        else if (state === this.#keyring.newest)
+          this.#outputs.push({ type: "controlChannelLost", message: `TLS of key ${state.keyId}: ${event.message}` })
     }
   }
 

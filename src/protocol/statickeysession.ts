@@ -59,7 +59,9 @@ export class StaticKeySession implements SessionContract {
   }
 
   /** There are no control packets. */
-  receive(): void {}
+  receive(): boolean {
+    return false
+  }
 
   occ(_now: Instant, message: Uint8Array): void {
     if (this.#state === "closed" || !sameBytes(message.subarray(0, OCC_MAGIC.length), OCC_MAGIC)) return

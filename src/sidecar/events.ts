@@ -121,6 +121,11 @@ export const events: Readonly<Record<string, EventRow>> = {
     meaning: "The pod has another address on the way to the server; a UDP connection goes on from there.",
     facts: ["before", "now"],
   },
+  remote_address_changed: {
+    level: "info",
+    meaning: "The server goes on from another address (`float`); the connection follows it there.",
+    facts: ["before", "now"],
+  },
   path_mtu: {
     level: "info",
     meaning: "The path to the server carries packets of another size than before; the tunnel's follows.",
@@ -150,8 +155,10 @@ export const events: Readonly<Record<string, EventRow>> = {
   },
   control_channel_lost: {
     level: "warn",
-    meaning: "TLS of a key in use broke; packets still pass.",
-    remedy: "Nothing: a new connection follows when the key expires.",
+    meaning:
+      "TLS of the key in use broke; packets still pass, and a new key is asked for when this one is a minute old.",
+    remedy:
+      "If it comes again: somebody on the way forges control packets; `tls-auth` or `tls-crypt` at both ends keeps them out.",
   },
   disconnected: {
     level: "warn",

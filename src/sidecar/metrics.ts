@@ -205,6 +205,18 @@ export const metrics = {
     count: ({ event }) =>
       event === "handed_over" ? { result: "success" } : event === "handover_failed" ? { result: "failure" } : undefined,
   },
+  openvpn_client_handover_running: {
+    type: "gauge",
+    help: "1 while a new connection is being established beside the one that is up.",
+    read: ({ status }) => Number(status.handover !== undefined),
+  },
+  openvpn_client_last_handover_timestamp_seconds: {
+    type: "gauge",
+    labels: ["result"],
+    help: "Unix time at which the last new connection took over (`success`), failed or was not possible (`failure`); absent before.",
+    read: ({ status: { lastHandover } }) =>
+      lastHandover === undefined ? [] : [[{ result: lastHandover.ok ? "success" : "failure" }, lastHandover.at / 1000]],
+  },
   openvpn_client_handshake_duration_seconds: {
     type: "histogram",
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],

@@ -7,6 +7,8 @@ export interface ShownStatus {
   readonly remote?: string
   readonly nextTry?: number
   readonly lastError?: string
+  readonly handover?: { readonly since: number }
+  readonly lastHandover?: { readonly at: number; readonly ok: boolean; readonly message: string }
   readonly tls?: string
   readonly cipher?: string
   readonly keyId?: number
@@ -43,6 +45,7 @@ export const statusText = (
     ["remote", status.remote],
     ["last error", status.phase === "connected" ? undefined : status.lastError],
     ["next attempt", status.nextTry && status.phase === "waiting" ? `in ${age(status.nextTry - now)}` : undefined],
+    ["handover", handover(status, now)],
     ["cipher", status.cipher],
     ["tls", status.tls],
     ["key", status.keySince === undefined ? undefined : `number ${status.keyId}, ${age(now - status.keySince)} old`],
@@ -69,6 +72,11 @@ export const statusText = (
         .map((line, index) => `${(index === 0 ? name : "").padEnd(13)}${printable(line)}`),
     )
     .join("\n")
+}
+
+const handover = ({ handover, lastHandover: last }: ShownStatus, now: number): string | undefined => {
+  if (handover !== undefined) return `under way for ${age(now - handover.since)}`
+  return last && `${last.ok ? "" : "failed "}${age(now - last.at)} ago: ${last.message}`
 }
 
 /** As much of a text as a terminal of this size shows at once; what does not fit is marked. */

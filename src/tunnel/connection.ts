@@ -2,12 +2,12 @@
 import { Clock, Effect } from "effect"
 import type { Profile } from "../config/index.ts"
 import { KillSwitch } from "../network/index.ts"
+import { describe, describeFully } from "./describe.ts"
 import { failed } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
 import type { BeforeIntroducing } from "./establish.ts"
-import { firstHop } from "./proxy.ts"
-import { describe, makeRace } from "./race.ts"
-import type { Candidate, Candidates } from "./retry.ts"
+import { makeRace } from "./race.ts"
+import type { Candidates } from "./retry.ts"
 import type { Up } from "./serve.ts"
 import { StatusRef } from "./status.ts"
 
@@ -67,12 +67,6 @@ export const tellConnected = Effect.fnUntraced(function* ({ cipher, tls, address
     facts: { cipher, tls, addresses, mtu, seconds },
   })
 })
-
-/** With the name that the address was found by. */
-export const describeFully = (candidate: Candidate): string => {
-  const { host } = firstHop(candidate.remote)
-  return host === candidate.address.address ? describe(candidate) : `${describe(candidate)} (${host})`
-}
 
 /** Nothing came back: when somebody else filters what leaves, that is worth a look. */
 const suspectOthers = Effect.fnUntraced(function* (failure: AttemptFailed) {

@@ -15,7 +15,16 @@ import {
   type OffloadName,
   startDataPlane,
 } from "../dataplane/index.ts"
-import { closeFd, monotonicMilliseconds, openTcpSocket, openUdpSocket, SystemError } from "../linux/index.ts"
+import {
+  closeFd,
+  monotonicMilliseconds,
+  openStraySocket,
+  openTcpSocket,
+  openUdpSocket,
+  readSocketAddress,
+  type SocketOptions,
+  SystemError,
+} from "../linux/index.ts"
 import type { DataKey } from "../protocol/index.ts"
 import { HostRefused, type KeepsCrashing } from "./errors.ts"
 import { roaming } from "./roaming.ts"
@@ -30,6 +39,8 @@ export interface Endpoint {
   readonly port: number
   readonly local: Remote["local"]
   readonly socket: Profile["socket"]
+  /** UDP: what comes to our port from others is taken as well, of control packets or of data packets alone; undefined: not at all. */
+  readonly strays?: { readonly takesControl: boolean } | undefined
   /** UDP through a proxy: what stands in front of each datagram, and what fails when the proxy takes no more of them. */
   readonly relay?: { readonly header: Uint8Array; readonly ended: Effect.Effect<never, TransportError> }
 }
@@ -52,6 +63,8 @@ export interface Link {
   readonly ping: () => void
   readonly occExit: () => void
   readonly occ: (message: Uint8Array) => void
+  /** Packets go there from now on: a sockaddr. */
+  readonly roam: (to: Uint8Array) => void
   /** The buffers of its socket, in bytes; undefined: they stay as they are. */
   readonly resizeBuffers: (send: number | undefined, receive: number | undefined) => void
   /** Packets from the tun go through this link from now on; without such a link they are dropped. */
@@ -177,12 +190,23 @@ export class DataPlane extends Context.Service<
             yield* Effect.uninterruptibleMask((restore) =>
               Effect.gen(function* () {
                 const fd = yield* restore(through(dial(endpoint)))
+                const strays = yield* openStrays(fd, endpoint)
                 links.set(number, events)
                 if (worker === undefined) {
                   closeFd(fd)
+                  if (strays !== undefined) closeFd(strays.fd)
                   Queue.offerUnsafe(events, crashed(number, "it is being started again"))
                 } else
-                  send({ type: "attachTransport", generation: number, fd, transport, counters, passTos, ...header })
+                  send({
+                    type: "attachTransport",
+                    generation: number,
+                    fd,
+                    transport,
+                    counters,
+                    passTos,
+                    ...header,
+                    ...(strays && { strays }),
+                  })
                 yield* Effect.addFinalizer(() =>
                   Effect.sync(() => {
                     links.delete(number)
@@ -196,10 +220,14 @@ export class DataPlane extends Context.Service<
                 Queue.offer(events, { type: "transportFailed", generation: number, message })
               yield* relay.ended.pipe(Effect.catch(failed), Effect.forkScoped)
             }
-            if (transport === "udp" && endpoint.local?.address === undefined) {
-              yield* roaming(endpoint, status, () => send({ type: "roam", generation: number })).pipe(Effect.forkScoped)
+            let server = endpoint.address
+            const roam = (to?: Uint8Array) => {
+              if (to !== undefined) server = readSocketAddress(to).address
+              send({ type: "roam", generation: number, ...(to && { to }) })
             }
-            return linkOf(number, events, linkCounterReader(counters), send)
+            if (transport === "udp" && endpoint.local?.address === undefined)
+              yield* Effect.forkScoped(roaming(() => server, status, roam))
+            return { ...linkOf(number, events, linkCounterReader(counters), send), roam }
           }),
           hold: (milliseconds) => send({ type: "hold", milliseconds }),
           attachTun: (fd) =>
@@ -266,7 +294,7 @@ const linkOf = (
   events: Queue.Dequeue<LinkEvent>,
   counter: Link["counter"],
   send: (command: Command) => void,
-): Link => ({
+): Omit<Link, "roam"> => ({
   events,
   transmit: (packet) => send({ type: "transmit", generation, packet }),
   installKey: (key, replayWindow) => send({ type: "installKey", generation, key, replayWindow }),
@@ -305,9 +333,25 @@ export const dial = (endpoint: Endpoint) =>
     catch: (error) => new TransportError({ message: error instanceof SystemError ? error.message : String(error) }),
   })
 
-const openSocket = (endpoint: Endpoint): number => {
+/** `fd` is closed when it fails. */
+const openStrays = (fd: number, endpoint: Endpoint) => {
+  const { strays } = endpoint
+  if (strays === undefined) return Effect.succeed(undefined)
+  return Effect.try({
+    try: () => ({ ...strays, fd: openStraySocket(fd, optionsOf(endpoint)) }),
+    catch: (error) => {
+      closeFd(fd)
+      return new TransportError({ message: error instanceof SystemError ? error.message : String(error) })
+    },
+  })
+}
+
+const openSocket = (endpoint: Endpoint): number =>
+  endpoint.transport === "udp" ? openUdpSocket(optionsOf(endpoint)) : openTcpSocket(optionsOf(endpoint))
+
+const optionsOf = (endpoint: Endpoint): SocketOptions => {
   const { sendBuffer, receiveBuffer, mark, bindDevice } = endpoint.socket
-  const options = {
+  return {
     address: endpoint.address,
     port: endpoint.port,
     family: endpoint.family === "ipv4" ? (4 as const) : (6 as const),
@@ -323,6 +367,6 @@ const openSocket = (endpoint: Endpoint): number => {
     ...(receiveBuffer === undefined ? {} : { receiveBuffer }),
     ...(mark === undefined ? {} : { mark }),
     ...(bindDevice === undefined ? {} : { bindDevice }),
+    sharesPort: endpoint.strays !== undefined,
   }
-  return endpoint.transport === "udp" ? openUdpSocket(options) : openTcpSocket(options)
 }

@@ -19,6 +19,8 @@ export interface Driver {
   /** In the order of the session. */
   readonly facts: Queue.Dequeue<Fact>
   readonly keyEvents: Queue.Queue<KeyEvent>
+  /** `float`: the sockaddrs that the server's newest packets came from, when it is not where it was. */
+  readonly moves: Queue.Dequeue<Uint8Array>
   /** The server's first authenticated packet came, or the session ended without one. */
   readonly answered: Effect.Effect<void>
   /** An authenticated data packet came: the server has the key, and data passes. */
@@ -45,6 +47,7 @@ export const drive = Effect.fnUntraced(function* (
 ) {
   const facts = yield* Queue.unbounded<Fact>()
   const keyEvents = yield* Queue.unbounded<KeyEvent>()
+  const moves = yield* Queue.sliding<Uint8Array>(1)
   const rearm = yield* Queue.sliding<void>(1)
   const answered = yield* Deferred.make<void>()
   const carried = yield* Deferred.make<void>()
@@ -110,7 +113,13 @@ export const drive = Effect.fnUntraced(function* (
     Effect.flatMap(Queue.take(link.events), (event) => {
       switch (event.type) {
         case "control":
-          step((at) => session.receive(at, event.packet))
+          step((at) => {
+            const isTheServers = session.receive(at, event.packet)
+            if (isTheServers && event.from !== undefined) Queue.offerUnsafe(moves, event.from)
+          })
+          return Effect.void
+        case "peerMoved":
+          Queue.offerUnsafe(moves, event.from)
           return Effect.void
         case "occ":
           Queue.offerUnsafe(occAnswers, undefined)
@@ -153,6 +162,7 @@ export const drive = Effect.fnUntraced(function* (
     step,
     facts,
     keyEvents,
+    moves,
     answered: Deferred.await(answered),
     carried: Deferred.await(carried),
     roundTrip: Effect.gen(function* () {

@@ -4,14 +4,15 @@
  */
 import { Effect, Queue, type Scope } from "effect"
 import type { Profile, Pushed, Remote } from "../config/index.ts"
-import { hostRoute, KillSwitch, Network, type NextHop } from "../network/index.ts"
+import { hostRoute, Network } from "../network/index.ts"
 import type { Output } from "../protocol/index.ts"
 import { Credentials } from "./credentials.ts"
 import { DataPlane, dial, type Endpoint, type Link, type Through, TransportError } from "./dataplane.ts"
-import { TunDevice } from "./device.ts"
 import { type Driver, drive, type Fact, failed } from "./driver.ts"
+import { followServer } from "./float.ts"
 import { networkRefused } from "./network.ts"
 import { firstHop, relayOf, throughProxy } from "./proxy.ts"
+import { allow, type Peer } from "./reach.ts"
 import type { Address } from "./resolve.ts"
 import type { Candidate } from "./retry.ts"
 import { openSession } from "./session.ts"
@@ -21,10 +22,9 @@ import { StatusRef } from "./status.ts"
 export interface Opened {
   readonly profile: Profile
   readonly remote: Remote
-  /** Where packets are sent to: the server, its proxy, or the proxy's relay. */
+  /** The one of the server, or of its proxy, that was to be tried. */
   readonly address: Address
-  /** How that is reached beside the tunnel. */
-  readonly hop: NextHop | undefined
+  readonly peer: { readonly current: Peer }
   /** Bytes that a relay wants in front of each packet. */
   readonly headerLength: number
   readonly link: Link
@@ -66,9 +66,12 @@ export const open = Effect.fnUntraced(function* (
   const driver = yield* drive(session, link, profile, plane.now, introducing)
   yield* sayGoodbye(driver, link)
   driver.step((at) => session.start(at))
-  const peer = { address: endpoint.address, family: endpoint.family }
+  const peer = {
+    current: { address: { address: endpoint.address, family: endpoint.family }, port: endpoint.port, hop },
+  }
+  if (endpoint.strays !== undefined) yield* Effect.forkScoped(followServer(remote, link, driver.moves, peer))
   const headerLength = endpoint.relay?.header.length ?? 0
-  const opened: Opened = { profile, remote, address: peer, hop, headerLength, link, driver }
+  const opened: Opened = { profile, remote, address, peer, headerLength, link, driver }
   return opened
 })
 
@@ -104,6 +107,15 @@ export const tell = Effect.fnUntraced(function* (fact: Exclude<Fact, { readonly 
     case "renegotiationFailed":
       Queue.offerUnsafe(driver.keyEvents, "failed")
       return yield* status.event("renegotiation_failed", `${fact.message}; the old key stays in use`, { level: "Warn" })
+    case "controlChannelLost":
+      Queue.offerUnsafe(driver.keyEvents, "lost")
+      return yield* status.event(
+        "control_channel_lost",
+        `${fact.message}; data passes, and a new key will be asked for`,
+        {
+          level: "Warn",
+        },
+      )
     case "authPending":
       return yield* status.event("auth_pending", "the server waits for a second authentication step")
     case "notice":
@@ -118,8 +130,9 @@ const noticeLevels = { debug: "Debug", info: "Info", warn: "Warn" } as const
 /** Where packets are to be sent to: routes and kill switch let them through, and a proxy relays them if there is one. */
 const way = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
   const { port } = firstHop(remote)
-  const { proxy, transport, local } = remote
-  const endpoint: Endpoint = { transport, ...address, port, local, socket: profile.socket }
+  const { proxy, transport, local, float, controlWrapping } = remote
+  const strays = float && proxy === undefined ? { takesControl: controlWrapping._tag !== "Plain" } : undefined
+  const endpoint: Endpoint = { transport, ...address, port, local, socket: profile.socket, strays }
   if (proxy === undefined || transport === "tcp") return { endpoint, hop: yield* allow(endpoint) }
   const control: Endpoint = { ...endpoint, transport: "tcp", local: local && { ...local, port: undefined } }
   const controlHop = yield* allow(control)
@@ -132,16 +145,6 @@ const way = Effect.fnUntraced(function* (profile: Profile, remote: Remote, addre
     yield* keep([hostRoute(address.address, controlHop)]).pipe(Effect.mapError(networkRefused))
   }
   return { endpoint: relayed, hop: yield* allow(relayed) }
-})
-
-/** Until the scope ends the endpoint is reachable beside the tunnel. */
-const allow = Effect.fnUntraced(function* ({ transport, address, port }: Endpoint) {
-  const device = yield* TunDevice
-  const network = yield* Network
-  const killSwitch = yield* KillSwitch
-  const hop = yield* network.reach(address, device.name)
-  yield* killSwitch.server({ transport, address, port }).pipe(Effect.mapError(networkRefused))
-  return hop
 })
 
 const openLink = Effect.fnUntraced(function* (endpoint: Endpoint, remote: Remote) {

@@ -71,10 +71,11 @@ export const makeFormers = Effect.gen(function* () {
     }),
 
     /** From now on what is sent from these addresses goes through this link, until the scope that is given is closed. */
-    keep: Effect.fnUntraced(function* ({ link, address, hop }: Established, addresses: ReadonlyArray<string>) {
+    keep: Effect.fnUntraced(function* ({ link, peer }: Established, addresses: ReadonlyArray<string>) {
       const scope = yield* Scope.fork(above)
       if (addresses.length === 0) return scope
       yield* Effect.gen(function* () {
+        const { address, hop } = peer.current
         const server = { address: address.address, via: hop }
         yield* network.keep(planFormer({ device: device.name, addresses, server }))
         yield* killSwitch.formerAddresses(addresses)

@@ -7,8 +7,9 @@
 import { Cause, Clock, Effect, Exit, Scope } from "effect"
 import type { Profile } from "../config/index.ts"
 import { mergeNetwork, tunnelAddresses } from "../network/index.ts"
-import { describeFully, tellConnected, tellEnded } from "./connection.ts"
+import { tellConnected, tellEnded } from "./connection.ts"
 import { DataPlane } from "./dataplane.ts"
+import { describeFully } from "./describe.ts"
 import { TunDevice } from "./device.ts"
 import { failed, occRequest } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
@@ -172,14 +173,15 @@ const takeTheHost = Effect.fnUntraced(function* (tunnel: Tunnel, older: Older, n
   }
   const remains = yield* tunnel.formers.keep(present.connection, drained)
   next.connection.link.carry()
-  const remote = describeFully(next.connection)
-  const tellHandedOver = (up: Up) =>
-    Effect.andThen(
-      status.update({ phase: "connected", lastError: undefined }),
-      status.event("handed_over", `${remote} has taken over`, {
-        facts: { ...up, remote, sessions: drained.length > 0 ? "two" : "one" },
-      }),
-    )
+  const remote = describeFully({ ...next.connection, ...next.connection.peer.current })
+  const tellHandedOver = Effect.fnUntraced(function* (up: Up) {
+    const message = `${remote} has taken over`
+    yield* status.update({ phase: "connected", lastError: undefined })
+    yield* keepOutcome(true, message)
+    yield* status.event("handed_over", message, {
+      facts: { ...up, remote, sessions: drained.length > 0 ? "two" : "one" },
+    })
+  })
   const serving = yield* startServing(tunnel.above, next, {
     hasFormer: !tunnel.formers.isEmpty || drained.length > 0,
     onUp: (up) => Effect.andThen(status.update({ remote }), older.isTold() ? tellConnected(up) : tellHandedOver(up)),
@@ -193,15 +195,20 @@ const takeTheHost = Effect.fnUntraced(function* (tunnel: Tunnel, older: Older, n
   return serving
 })
 
+/** How it ended, until the next one has. */
+export const keepOutcome = Effect.fnUntraced(function* (ok: boolean, message: string) {
+  const status = yield* StatusRef
+  yield* status.update({ lastHandover: { at: yield* Clock.currentTimeMillis, ok, message } })
+})
+
 const tellFailed = Effect.fnUntraced(function* (older: Older, cause: Cause.Cause<AttemptFailed | NoneConnected>) {
   const status = yield* StatusRef
   if (Cause.hasDies(cause)) return yield* Effect.die(Cause.squash(cause))
-  const { message } = Cause.squash(cause) as AttemptFailed | NoneConnected
+  const { message: why } = Cause.squash(cause) as AttemptFailed | NoneConnected
   const stays = older.ended() === undefined
-  yield* status.event("handover_failed", stays ? `${message}; the present connection stays` : message, {
-    level: "Warn",
-    facts: { stays },
-  })
+  const message = stays ? `${why}; the present connection stays` : why
+  yield* keepOutcome(false, message)
+  yield* status.event("handover_failed", message, { level: "Warn", facts: { stays } })
 })
 
 /** The candidate did not take over: it goes on with the older one, if that is there still. */

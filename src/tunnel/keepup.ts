@@ -9,7 +9,15 @@ import { TunDevice } from "./device.ts"
 import type { AttemptFailed } from "./errors.ts"
 import type { BeforeIntroducing } from "./establish.ts"
 import { makeFormers } from "./former.ts"
-import { addressesOf, handOver, type Outcome, type Tunnel, type TunnelTries, whyNotBeside } from "./handover.ts"
+import {
+  addressesOf,
+  handOver,
+  keepOutcome,
+  type Outcome,
+  type Tunnel,
+  type TunnelTries,
+  whyNotBeside,
+} from "./handover.ts"
 import { type ConnectMode, makeTries } from "./retry.ts"
 import { begin, type Held, hold, type Serving, startServing } from "./serving.ts"
 import { StatusRef } from "./status.ts"
@@ -66,7 +74,9 @@ const whileUp = Effect.fnUntraced(function* (tunnel: Tunnel, tries: TunnelTries,
     const profile: Profile = wishes.take() ?? outcome.tries.profile
     const why = whyNotBeside(serving.connection, profile)
     if (why !== undefined) {
-      yield* status.event("handover_impossible", `the present connection ends before the new one begins: ${why}`)
+      const message = `the present connection ends before the new one begins: ${why}`
+      yield* keepOutcome(false, message)
+      yield* status.event("handover_impossible", message)
       yield* serving.stop
       yield* serving.close
       yield* status.update({ phase: "connecting" })

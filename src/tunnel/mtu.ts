@@ -9,6 +9,7 @@ import { Network } from "../network/index.ts"
 import { type DataFormat, mssFor, mtuFor } from "../protocol/index.ts"
 import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
+import type { Peer } from "./reach.ts"
 import type { Address } from "./resolve.ts"
 import { StatusRef } from "./status.ts"
 
@@ -48,7 +49,7 @@ export interface PathSizes {
 /** `headerLength`: what a proxy's relay takes of each packet. */
 export const followPath = Effect.fnUntraced(function* (
   remote: Remote,
-  address: Address,
+  peer: { readonly current: Peer },
   headerLength: number,
   format: DataFormat,
 ) {
@@ -61,7 +62,7 @@ export const followPath = Effect.fnUntraced(function* (
   let said = { wanted: remote.tunMtu, hasIpv6: false }
   const clamp = Effect.sync(() => {
     const carried = path === undefined ? undefined : path - headerLength
-    const sizes = sizesFor(carried, said.wanted, said.hasIpv6, remote, address.family, {
+    const sizes = sizesFor(carried, said.wanted, said.hasIpv6, remote, peer.current.address.family, {
       ...format,
       isEthernet: device.type === "tap",
     })
@@ -73,7 +74,7 @@ export const followPath = Effect.fnUntraced(function* (
     if (path === undefined) return yield* Effect.never
     for (;;) {
       yield* Effect.raceFirst(Effect.sleep(period), PubSub.take(news))
-      const now = yield* network.pathMtu(address.address)
+      const now = yield* network.pathMtu(peer.current.address.address)
       if (now === undefined || now === path) continue
       path = now
       const { mtu } = yield* clamp
@@ -87,7 +88,7 @@ export const followPath = Effect.fnUntraced(function* (
   const paths: PathSizes = {
     sizes: Effect.fnUntraced(function* (pushed, hasIpv6) {
       said = { wanted: pushed?.tunMtu ?? remote.tunMtu, hasIpv6 }
-      path = yield* network.pathMtu(address.address)
+      path = yield* network.pathMtu(peer.current.address.address)
       return yield* clamp
     }),
     following,

@@ -5,7 +5,6 @@ import {
   type Change,
   KillSwitch,
   Network,
-  type NextHop,
   namesIn,
   planBeside,
   planNetwork,
@@ -15,7 +14,8 @@ import {
 import { TunDevice } from "./device.ts"
 import { Dns } from "./dns.ts"
 import { AttemptFailed } from "./errors.ts"
-import { type Address, Resolver } from "./resolve.ts"
+import type { Peer } from "./reach.ts"
+import { Resolver } from "./resolve.ts"
 import { StatusRef } from "./status.ts"
 
 /**
@@ -26,8 +26,7 @@ export const applyNetwork = Effect.fnUntraced(function* (
   profile: Profile,
   options: Profile["network"],
   mtu: number,
-  server: Address,
-  via: NextHop | undefined,
+  peer: Peer,
   hasFormer: boolean,
 ) {
   const device = yield* TunDevice
@@ -42,7 +41,7 @@ export const applyNetwork = Effect.fnUntraced(function* (
     mtu,
     options,
     hasFormer: hasFormer && !profile.ifconfigNoexec,
-    server: { address: server.address, via },
+    server: { address: peer.address.address, via: peer.hop },
     host,
     beside: device.managed ? planBeside(host, network.direct) : [],
     exceptions: network.direct,

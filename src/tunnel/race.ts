@@ -4,12 +4,11 @@
  * before any of them has told who we are.
  */
 import { Deferred, Effect, Exit, Scope } from "effect"
-import type { Profile, Remote } from "../config/index.ts"
+import type { Profile } from "../config/index.ts"
+import { describe } from "./describe.ts"
 import { failed } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
 import { type BeforeIntroducing, complete, type Established, type Opened, open } from "./establish.ts"
-import { firstHop } from "./proxy.ts"
-import type { Address } from "./resolve.ts"
 import type { Candidate, Candidates } from "./retry.ts"
 
 export interface RaceOptions {
@@ -37,14 +36,6 @@ export const makeRace = (profile: Profile, { beforeIntroducing, onWon }: RaceOpt
     )
     return established
   })
-}
-
-/** As in `udp://192.0.2.1:1194`. */
-export const describe = ({ remote, address: { address, family } }: { remote: Remote; address: Address }): string => {
-  const hop = `${family === "ipv6" ? `[${address}]` : address}:${firstHop(remote).port}`
-  return remote.proxy === undefined
-    ? `${remote.transport}://${hop}`
-    : `${remote.transport}://${remote.host}:${remote.port} through the proxy ${hop}`
 }
 
 /** The first that is answered, in a scope below the caller's; those of the others are closed. */

@@ -9,21 +9,27 @@ import type { StatusRef } from "./status.ts"
 type Status = StatusRef["Service"]
 
 /** Never ends. `roam` is called when packets to the server would leave from another address of ours than before. */
-export const roaming = ({ address }: { readonly address: string }, status: Status, roam: () => void) =>
-  follow(address, () => Result.getOrUndefined(Result.try(() => routeTo(address)?.source)), status, roam)
+export const roaming = (server: () => string, status: Status, roam: () => void) =>
+  follow(server, () => Result.getOrUndefined(Result.try(() => routeTo(server())?.source)), status, roam)
 
 /** Apart from `roaming` for tests. `source` undefined: no way leads there at the moment. */
 export const follow = (
-  address: string,
+  server: () => string,
   source: () => string | undefined,
   status: Status,
   roam: () => void,
 ): Effect.Effect<never> =>
   Effect.gen(function* () {
+    let address = server()
     let before = source()
     for (;;) {
       yield* Effect.sleep(interval)
       const now = source()
+      // The way to another server may begin at another address.
+      if (address !== server()) {
+        address = server()
+        before = now
+      }
       if (now === undefined || now === before) continue
       // A way that leads into the tunnel itself is none: the connection ends by its keepalive, and the next one finds another.
       const { addresses } = yield* status.get

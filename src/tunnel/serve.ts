@@ -29,16 +29,16 @@ export interface Up {
 
 /** Carries traffic until one of the policies or the link ends it, and fails with the reason. */
 export const serve = Effect.fnUntraced(function* (connection: Established, { hasFormer, onUp }: ServeOptions) {
-  const { profile, remote, address, hop, link, driver, pushed, first } = connection
+  const { profile, remote, peer, link, driver, pushed, first } = connection
   const status = yield* StatusRef
   const plane = yield* DataPlane
-  const path = yield* followPath(remote, address, connection.headerLength, first.key)
+  const path = yield* followPath(remote, peer, connection.headerLength, first.key)
   const limits = yield* Queue.sliding<KeepaliveOptions>(1)
   /** Makes the host what file and server want; also while the tunnel is up, when the server changes its mind. */
   const configure = Effect.fnUntraced(function* (pushed: Pushed | undefined) {
     const network = pushed === undefined ? profile.network : mergeNetwork(profile.network, pushed.network)
     const { mtu } = yield* path.sizes(pushed, network.ifconfigIpv6 !== undefined)
-    const addresses = yield* applyNetwork(profile, network, mtu, address, hop, hasFormer)
+    const addresses = yield* applyNetwork(profile, network, mtu, peer.current, hasFormer)
     const hostNetwork = yield* Network
     const keptAlive = keepaliveOf(profile.keepalive, pushed?.keepalive, remote.transport, profile.pull)
     Queue.offerUnsafe(limits, keptAlive)

@@ -19,6 +19,8 @@ export interface Status {
   readonly lastError: string | undefined
   /** A new connection is being established beside the one that is up. `since`: Unix milliseconds. */
   readonly handover: { readonly since: number } | undefined
+  /** How the last one ended, or why there was none. `at`: Unix milliseconds. */
+  readonly lastHandover: { readonly at: number; readonly ok: boolean; readonly message: string } | undefined
   readonly tls: string | undefined
   readonly cipher: string | undefined
   readonly keyId: number | undefined
@@ -128,6 +130,7 @@ export const initialStatus = (now: number): Status => ({
   nextTry: undefined,
   lastError: undefined,
   handover: undefined,
+  lastHandover: undefined,
   tls: undefined,
   cipher: undefined,
   keyId: undefined,

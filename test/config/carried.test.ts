@@ -39,6 +39,7 @@ const sideFiles = files({
 
 /** One line for each directive that the protocol, the network or the sockets have to carry out. */
 const lines: Partial<Record<DirectiveName, string>> = {
+  float: "float",
   fragment: "fragment 1300 mtu",
   "http-proxy": "http-proxy proxy.example 8080 login basic\nproto tcp",
   "http-proxy-option": "http-proxy-option VERSION 1.1\nhttp-proxy proxy.example 8080\nproto tcp",

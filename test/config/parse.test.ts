@@ -33,6 +33,7 @@ describe("defaults", () => {
         local: undefined,
         connectTimeout: 120,
         connectRetry: { wait: 1, maximum: 300 },
+        float: false,
         explicitExitNotify: undefined,
         controlWrapping: { _tag: "Plain" },
         tunMtu: 1500,

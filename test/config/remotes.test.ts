@@ -76,6 +76,13 @@ describe("sizes", () => {
   })
 })
 
+test("float is for UDP only", () => {
+  expect(remoteOf("float").float).toBe(true)
+  expect(remoteOf("").float).toBe(false)
+  expect(remoteOf("float\nproto tcp").float).toBe(false)
+  expect(notesOf(minimal("float\nproto tcp\nremote b"))).toHaveLength(1)
+})
+
 test("explicit-exit-notify counts once by default, and only over UDP", () => {
   expect(remoteOf("explicit-exit-notify").explicitExitNotify).toBe(1)
   expect(remoteOf("explicit-exit-notify 3").explicitExitNotify).toBe(3)

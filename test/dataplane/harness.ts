@@ -74,11 +74,16 @@ export class Harness implements AsyncDisposable {
     return far
   }
 
-  /** Hands a socket over as a further link. */
-  open(generation: number, fd: number, transport: "udp" | "tcp"): void {
+  /** Hands a socket over as a further link, with one for strangers if there is one. */
+  open(
+    generation: number,
+    fd: number,
+    transport: "udp" | "tcp",
+    strays?: { readonly fd: number; readonly takesControl: boolean },
+  ): void {
     const counters = createLinkCounterMemory()
     this.linkCounters.set(generation, linkCounterReader(counters))
-    this.plane.send({ type: "attachTransport", generation, fd, transport, counters })
+    this.plane.send({ type: "attachTransport", generation, fd, transport, counters, ...(strays && { strays }) })
   }
 
   /** A key at both ends; `peer` is the server's end of that link. */

@@ -13,9 +13,11 @@ test("docs/metrics.md is what the table says", () => {
 
 test("every metric of the table is in a scrape, with its help", async () => {
   const dnsQueries = { "10.53.0.1 NOERROR": 3 }
-  const status = { phase: "connected", remote: "udp://192.0.2.1:1194", dnsQueries } as const
+  const lastHandover = { at: 1000, ok: false, message: "" }
+  const status = { phase: "connected", remote: "udp://192.0.2.1:1194", dnsQueries, lastHandover } as const
   const text = await makeMetrics(world(status)).scrape()
   expect(text).toContain('dns_queries_total{upstream="10.53.0.1",rcode="NOERROR"} 3')
+  expect(text).toContain('last_handover_timestamp_seconds{result="failure"} 1\n')
   for (const [name, { help, type }] of Object.entries(metrics)) {
     expect(text).toContain(`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`)
     expect(text).toMatch(new RegExp(`^${name}(_count)?(\\{[^}]*\\})? [-0-9.e+]+$`, "m"))

@@ -34,6 +34,19 @@ test("what the tunnel does, line by line, and nothing about what is not there", 
   ])
 })
 
+test("a handover that is under way, else how the last one ended", () => {
+  const lastHandover = { at: now - 65_000, ok: false, message: "the login was refused; the present connection stays" }
+  const shown = (status: object) => /^handover .*/m.exec(statusText(status, now))?.[0]
+  expect(shown({})).toBeUndefined()
+  expect(shown({ lastHandover })).toBe(
+    "handover     failed 1 min 5 s ago: the login was refused; the present connection stays",
+  )
+  expect(shown({ lastHandover, handover: { since: now - 3_000 } })).toBe("handover     under way for 3 s")
+  expect(shown({ lastHandover: { at: now, ok: true, message: "udp://192.0.2.1:1194 has taken over" } })).toBe(
+    "handover     0 s ago: udp://192.0.2.1:1194 has taken over",
+  )
+})
+
 test("rates come from two answers, and a process that began anew has none below zero", () => {
   const at = (bytes: number) => ({ counters: { tunWriteBytes: bytes, tunReadBytes: 0 } })
   expect(statusText(at(3_000_000), now, { status: at(1_000_000), seconds: 2 })).toContain("3.0 MB, 8.0 Mbit/s")

@@ -69,7 +69,8 @@ it.effect("the address stays: the new connection carries at once, the old one go
     expect([...plane.open]).toEqual([2])
     expect(happened()).toEqual(["handover_started", "handed_over"])
     expect(events[1]!.facts).toMatchObject({ sessions: "one", addresses: ["10.8.0.2/24"] })
-    expect(yield* status).toMatchObject({ phase: "connected", connects: 1, handover: undefined })
+    const lastHandover = { at: expect.any(Number), ok: true, message: events[1]!.message }
+    expect(yield* status).toMatchObject({ phase: "connected", connects: 1, handover: undefined, lastHandover })
   }),
 )
 
@@ -168,7 +169,10 @@ it.effect("a server that does not take it changes nothing: the old one carries o
     expect(happened()).toEqual(["handover_started", "handover_failed"])
     expect(events[1]).toMatchObject({ facts: { stays: true } })
     expect(events[1]!.message).toContain("the present connection stays")
-    expect({ ...(yield* status), timeline: [] }).toEqual({ ...before, timeline: [] })
+    const after = yield* status
+    expect(after.lastHandover).toMatchObject({ ok: false, message: events[1]!.message })
+    const unchanged = { lastHandover: undefined, timeline: [] }
+    expect({ ...after, ...unchanged }).toEqual({ ...before, ...unchanged })
   }),
 )
 

@@ -64,7 +64,7 @@ const followed = (network: Network["Service"], plane: MemoryPlane, headerLength 
   Effect.gen(function* () {
     const path = yield* followPath(
       remote({ tunMtu: 1500 }),
-      { address: "192.0.2.1", family: "ipv4" },
+      { current: { address: { address: "192.0.2.1", family: "ipv4" }, port: 1194, hop: undefined } },
       headerLength,
       aead,
     )

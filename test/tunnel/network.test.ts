@@ -68,8 +68,7 @@ const apply = (options: Partial<NetworkOptions>, profile: Partial<Profile> = {})
     profile as Profile,
     { ...none, ...options },
     1500,
-    { address: "192.0.2.1", family: "ipv4" },
-    undefined,
+    { address: { address: "192.0.2.1", family: "ipv4" }, port: 1194, hop: undefined },
     false,
   )
 

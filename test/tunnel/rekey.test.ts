@@ -134,3 +134,31 @@ it.effect("a negotiation that is under way is not started twice", () =>
     expect(state.renegotiations).toEqual([3600, 10800])
   }),
 )
+
+it.effect("when TLS of the key broke a new one is asked for, but none before it is a minute old", () =>
+  Effect.gen(function* () {
+    const { state, key, events } = yield* keys("installed")
+    yield* Effect.forkScoped(rekey({ ...timers, renegSec: 0 }, key), { startImmediately: true })
+    yield* TestClock.adjust("10 seconds")
+    for (let forged = 0; forged < 100; forged++) Queue.offerUnsafe(events, "lost")
+    yield* TestClock.adjust("49 seconds")
+    expect(state.renegotiations).toEqual([])
+    yield* TestClock.adjust("1 second")
+    expect(state.renegotiations).toEqual([60])
+    yield* TestClock.adjust("1 hour")
+    expect(state.renegotiations).toEqual([60])
+    Queue.offerUnsafe(events, "lost")
+    yield* TestClock.adjust("1 millis")
+    expect(state.renegotiations).toEqual([60, 3660])
+  }),
+)
+
+it.effect("that renegotiation is tried again when it fails", () =>
+  Effect.gen(function* () {
+    const { state, key, events } = yield* keys("failed")
+    yield* Effect.forkScoped(rekey({ ...timers, renegSec: 0 }, key), { startImmediately: true })
+    Queue.offerUnsafe(events, "lost")
+    yield* TestClock.adjust("71 seconds")
+    expect(state.renegotiations).toEqual([60, 70])
+  }),
+)

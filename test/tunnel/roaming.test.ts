@@ -13,7 +13,7 @@ it.effect("another address is told within a second, once; no way, or one into th
     let roamed = 0
     yield* Effect.forkScoped(
       follow(
-        "198.51.100.1",
+        () => "198.51.100.1",
         () => source,
         status,
         () => roamed++,

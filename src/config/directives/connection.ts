@@ -76,11 +76,11 @@ export const connection = {
     doc: "Bind the socket to `local` and `lport` (else the port of `port`).",
   }),
   nobind: honoured({ takes: flag, connection: true, doc: "Let the kernel choose the local address and port." }),
-  float: ignored(
-    "packets are taken from the server's own address alone, which is all that the kill switch lets through",
-    "Accept packets from another address of the server, when they authenticate.",
-    { connection: true },
-  ),
+  float: honoured({
+    takes: flag,
+    connection: true,
+    doc: "Over UDP without a proxy: follow the server to another address or port of its address family, when a packet from there proves authentic: a data packet, or a control packet under `tls-auth` or `tls-crypt`.",
+  }),
   "resolv-retry": honoured({
     takes: takes([wordOr("infinite", seconds)]),
     default: [undefined],
