@@ -41,8 +41,8 @@ async function keyDrops(client: Client): Promise<Readonly<Record<string, unknown
 
 /** `REKEYS=34` is the long form: a hundred of them all in all. */
 const rekeys = Number(process.env.REKEYS ?? 3)
-/** Seconds between two of them, as either side starts them; both at once: simultaneous ones. */
-const pause = 5
+/** Seconds (`REKEY_SECONDS`) between two of them, as either side starts them; both at once: simultaneous ones. */
+const pause = Number(process.env.REKEY_SECONDS ?? 5)
 
 test.each([
   { who: "the server", server: { renegSec: pause }, client: [] },
@@ -117,32 +117,38 @@ test("more than seven renegotiations: key ids start again at 1", async () => {
   expect(complaints(server)).toEqual({})
 }, 60_000)
 
-testCulvert("a renegotiation that fails leaves the old key in use; the next one gives a new key", async () => {
-  const { lab } = bench
-  const port = 1196
-  const command = [bun, join(import.meta.dir, "relay.ts"), String(port), "1194"]
-  await using relay = lab.server.start("relay", command, { input: true })
-  const does = async (mode: string) => {
-    const since = relay.lines.length
-    relay.tell(mode)
-    await relay.line(new RegExp(`^mode ${mode}$`), 5_000, since)
-  }
-  await does("forward")
-  await using server = await bench.serve({ renegSec: 0 })
-  const lines = ["reneg-sec 4 4", "hand-window 2"]
-  await using client = bench.connect({}, { port, lines })
-  await client.ready()
-  await does("data")
-  await client.event("renegotiation_failed")
-  const renewed = client.events("renegotiated").length
-  await bench.carriesTraffic()
-  await does("forward")
-  await client.event("renegotiated", 20_000, renewed + 1)
-  await bench.carriesTraffic()
-  expect(client.events("disconnected")).toHaveLength(0)
-  expect(handshakes(server)).toBeGreaterThanOrEqual(2)
-  await relay.stop("SIGKILL")
-})
+testCulvert(
+  "a broken control channel or a renegotiation that fails leaves the old key in use; the next one gives a new key",
+  async () => {
+    const { lab } = bench
+    const port = 1196
+    const command = [bun, join(import.meta.dir, "relay.ts"), String(port), "1194"]
+    await using relay = lab.server.start("relay", command, { input: true })
+    const does = async (mode: string) => {
+      const since = relay.lines.length
+      relay.tell(mode)
+      await relay.line(new RegExp(`^mode ${mode}$`), 5_000, since)
+    }
+    await does("forward")
+    await using server = await bench.serve({ renegSec: 0 })
+    const lines = ["reneg-sec 4 4", "hand-window 2"]
+    await using client = bench.connect({}, { port, lines })
+    await client.ready()
+    relay.tell("break-tls")
+    await client.event("control_channel_lost")
+    await bench.carriesTraffic()
+    await does("data")
+    await client.event("renegotiation_failed")
+    const renewed = client.events("renegotiated").length
+    await bench.carriesTraffic()
+    await does("forward")
+    await client.event("renegotiated", 20_000, renewed + 1)
+    await bench.carriesTraffic()
+    expect(client.events("disconnected")).toHaveLength(0)
+    expect(handshakes(server)).toBeGreaterThanOrEqual(2)
+    await relay.stop("SIGKILL")
+  },
+)
 
 testCulvert.each(["reneg-bytes 500000", "reneg-pkts 500"])("%s: a new key after so much, and again", async (line) => {
   await using server = await bench.serve({ renegSec: 0 })

@@ -13,6 +13,7 @@
  *   inject N           N packets that no server sends, to the last client, from the server's address
  *   inject-altered N   the same, with some of the server's own control packets changed: these only an authenticated
  *                      control channel can tell from real ones
+ *   break-tls          the server's next control message, with no TLS in it: what a control channel without a key of its own takes
  *
  * It says `session SID` for every new session id of a client and `injected N` when that is done.
  */
@@ -20,6 +21,11 @@ import { randomBytes, randomInt } from "node:crypto"
 import type { udp } from "bun"
 
 if (import.meta.main) await relay(Number(process.argv[2]), Number(process.argv[3]))
+
+/** P_CONTROL_V1 under key 0. */
+function isControl(packet: Buffer): boolean {
+  return packet[0] === 0x20
+}
 
 /** P_DATA_V1 and P_DATA_V2. */
 function isData(packet: Buffer): boolean {
@@ -53,6 +59,7 @@ async function relay(listenPort: number, serverPort: number): Promise<void> {
   for await (const line of console) {
     const [word = "", number = "0"] = line.trim().split(" ")
     if (word.startsWith("inject")) inject(Number(number), word === "inject-altered")
+    else if (word === "break-tls") breakTls()
     else {
       mode = word
       allowed = Number(number)
@@ -94,6 +101,22 @@ async function relay(listenPort: number, serverPort: number): Promise<void> {
     if (client === undefined) throw new Error("no client yet")
     for (let index = 0; index < count; index += 1) front.send(forgery(index, alterControl), client.port, client.address)
     console.log(`injected ${count}`)
+  }
+
+  /** The packets of key 0 were: head, session id, acknowledgements with our session id, message id, payload. */
+  function breakTls(): void {
+    const messages = recent.flatMap((packet) => {
+      const acks = packet[9] ?? 0
+      const at = 10 + acks * 4 + (acks > 0 ? 8 : 0)
+      return isControl(packet) && packet.length > at + 4 ? [packet.readUInt32BE(at)] : []
+    })
+    const model = recent.find(isControl)
+    if (client === undefined || model === undefined) throw new Error("no session yet")
+    const messageId = Buffer.alloc(4)
+    messageId.writeUInt32BE(Math.max(...messages) + 1)
+    const packet = Buffer.concat([model.subarray(0, 9), Buffer.of(0), messageId, randomBytes(40)])
+    front.send(packet, client.port, client.address)
+    console.log("injected 1")
   }
 
   function forgery(index: number, alterControl: boolean): Buffer {
