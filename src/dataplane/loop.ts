@@ -223,12 +223,19 @@ export class Loop {
       const more = this.readTun()
       if (more === 0) break
       packets += more
+      // A lone packet leaves before the look for another one.
+      if (reads === 0 && this.moderation.isCalm) this.flush()
     }
+    this.flush()
+    // An error without a reason would wake every poll from now on. A tun that is only down reports none.
+    if (packets === 0 && (events & ~POLLIN) !== 0) this.forwarder.tun.lose("poll: POLLERR")
+  }
+
+  /** What was read from the tun leaves. */
+  private flush(): void {
     if (this.carrying !== undefined) this.settle(this.carrying, this.carrying.transport.flush())
     const { drains } = this.forwarder
     for (let i = 0; i < drains.length; i++) this.settle(drains[i]!.link, drains[i]!.link.transport.flush())
-    // An error without a reason would wake every poll from now on. A tun that is only down reports none.
-    if (packets === 0 && (events & ~POLLIN) !== 0) this.forwarder.tun.lose("poll: POLLERR")
   }
 
   private readTun(): number {

@@ -2,7 +2,7 @@
  * Datagrams that wait to be sent, behind each other in one region. Those of one size are one message with segments, whose
  * last one may be shorter: so the kernel goes its way once for up to 64 of them.
  */
-import { type Arena, LARGEST_SEGMENTED, MOST_SEGMENTS, type Region, SendBatch } from "../linux/index.ts"
+import { type Arena, LARGEST_SEGMENTED, MOST_SEGMENTS, type Region, SendBatch, sendBytes } from "../linux/index.ts"
 
 export class MessageQueue {
   readonly region: Region
@@ -65,6 +65,11 @@ export class MessageQueue {
 
   /** Sends what the kernel takes of the messages; how many, or -1 with the reason in `errno()`. */
   send(fd: number): number {
+    if (this.isOnePlainDatagram) {
+      this.isClosed = true
+      const { headAt, headLength } = this
+      return sendBytes(fd, this.region.at(headAt, headLength), headLength) < 0 ? -1 : 1
+    }
     for (let i = this.first; i < this.count; i++) {
       const length = this.lengths[i]!
       const size = this.sizes[i]!
@@ -95,6 +100,11 @@ export class MessageQueue {
 
   get isHeadSegmented(): boolean {
     return this.headLength > this.sizes[this.first]!
+  }
+
+  /** All that waits: then the shorter call does as well, and building its long form is what a lone packet would wait for. */
+  private get isOnePlainDatagram(): boolean {
+    return this.count - this.first === 1 && !this.isHeadSegmented && this.classes[this.first] === 0
   }
 
   takeMessage(): void {

@@ -8,6 +8,11 @@ export class Moderation {
   private lastPackets = 0
   private quickTurns = 0
 
+  /** Whether packets come so seldom that the first one had better not wait for a look for others. */
+  get isCalm(): boolean {
+    return this.quickTurns <= CALM
+  }
+
   /** After a turn that began at `now` (ms); `packets` is the count of all packets so far, of both directions. */
   shouldPause(now: number, packets: number): boolean {
     const taken = packets - this.lastPackets

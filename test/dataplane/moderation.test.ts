@@ -36,3 +36,19 @@ test("who comes after a quiet moment does not wait; a stream goes on after one, 
   expect([0.9, 0.9, 0.9, 0.9].map(after)).toEqual([false, false, false, false])
   expect(after(0.1)).toBe(false)
 })
+
+test("lone packets and the answers to them are calm; a stream is not", () => {
+  const moderation = new Moderation()
+  let at = 0
+  let packets = 0
+  const isCalmAfter = (interval: number) => {
+    at += interval
+    packets++
+    moderation.shouldPause(at, packets)
+    return moderation.isCalm
+  }
+  for (let ping = 0; ping < 20; ping++) expect([10, 0.2].map(isCalmAfter)).toEqual([true, true])
+  for (let turn = 0; turn < 50; turn++) isCalmAfter(0.1)
+  expect(isCalmAfter(0.1)).toBe(false)
+  expect(isCalmAfter(10)).toBe(false)
+})
