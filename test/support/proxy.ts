@@ -11,6 +11,7 @@ import type { Lab } from "./lab.ts"
 export type ProxyKind = "http" | "http-basic" | "http-digest" | "socks" | "socks-login"
 
 export const proxyPort = 3128
+/** Of the first relay; others that stand at the same time have those after it. */
 export const relayPort = 3129
 export const proxyUser = { name: "anna", password: 's3"cret' } as const
 
@@ -157,6 +158,7 @@ async function relay(client: Socket): Promise<void> {
   const address = process.argv[3]!
   const inside = createSocket({ type: "udp4", reuseAddr: true })
   const outside = createSocket("udp4")
+  const port = relayPort + relays.size
   relays.add(client)
   client.on("close", () => {
     relays.delete(client)
@@ -179,8 +181,8 @@ async function relay(client: Socket): Promise<void> {
     const head = Buffer.of(0, 0, 0, 1, ...sender.address.split(".").map(Number), sender.port >> 8, sender.port & 0xff)
     if (from !== undefined) inside.send(Buffer.concat([head, datagram]), from.port, from.address)
   })
-  await new Promise<void>((resolve) => inside.bind(relayPort, address, resolve))
-  client.write(Buffer.of(5, 0, 0, 1, ...address.split(".").map(Number), relayPort >> 8, relayPort & 0xff))
+  await new Promise<void>((resolve) => inside.bind(port, address, resolve))
+  client.write(Buffer.of(5, 0, 0, 1, ...address.split(".").map(Number), port >> 8, port & 0xff))
 }
 
 const nonce = "dcd98b7102dd2f0e8b11d0f600bfb0c0"
