@@ -14,7 +14,7 @@ export {
 export * from "./errno.ts"
 export { openEventfd, signalEventfd, takeEventfd } from "./eventfd.ts"
 export { closeFd, readFd, writeFd } from "./file.ts"
-export { hasFilterChanged, hasFilterTable, hasLinkChanged, openFilterWatch, openLinkWatch } from "./netlink.ts"
+export { hasFilterChanged, hasFilterTable, hasRoutingChanged, openFilterWatch, openRoutingWatch } from "./netlink.ts"
 export { type Echo, ping } from "./ping.ts"
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, Poll } from "./poll.ts"
 export {

@@ -1,5 +1,5 @@
 /**
- * Netlink: questions to the kernel and their answers, and hearing of changes of the packet filter and of links, all about this
+ * Netlink: questions to the kernel and their answers, and hearing of changes of the packet filter and of routing, all about this
  * network namespace. Integers are in the machine's order, addresses in network order.
  */
 import { PlainArena, type Region, scratch } from "./arena.ts"
@@ -11,9 +11,12 @@ export function openFilterWatch(): number {
   return openWatch(NETLINK_NETFILTER, 1 << (NFNLGRP_NFTABLES - 1))
 }
 
-/** Of links and their addresses. Close it with `closeFd`. */
-export function openLinkWatch(): number {
-  return openWatch(NETLINK_ROUTE, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
+/** Of links, their addresses, and routes. Close it with `closeFd`. */
+export function openRoutingWatch(): number {
+  return openWatch(
+    NETLINK_ROUTE,
+    RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+  )
 }
 
 function openWatch(protocol: number, groups: number): number {
@@ -34,12 +37,20 @@ export function hasFilterChanged(fd: number, name: string): boolean {
   return takeAnnounced(fd, (length) => textOf(length).includes(name))
 }
 
-/** Takes what was announced since the last call; true when a link other than that of this index may be among what changed. */
-export function hasLinkChanged(fd: number, except: number): boolean {
+/**
+ * Takes what was announced since the last call; true when a link other than that of this index may be among what changed, or a route
+ * of another protocol. The kernel's own routes come and go with addresses.
+ */
+export function hasRoutingChanged(fd: number, exceptLink: number, exceptProtocol: number): boolean {
   return takeAnnounced(fd, (length) => {
     for (let at = 0; at + NLMSGHDR_SIZE + 8 <= length; ) {
-      // ifinfomsg and ifaddrmsg have the index at the same place.
-      if (message.view.getUint32(at + NLMSGHDR_SIZE + 4, true) !== except) return true
+      const type = message.view.getUint16(at + 4, true)
+      const body = at + NLMSGHDR_SIZE
+      if (type === RTM_NEWROUTE || type === RTM_DELROUTE) {
+        const protocol = message.view.getUint8(body + 5)
+        if (protocol !== exceptProtocol && protocol !== RTPROT_KERNEL) return true
+        // ifinfomsg and ifaddrmsg have the index at the same place.
+      } else if (message.view.getUint32(body + 4, true) !== exceptLink) return true
       at += align(Math.max(NLMSGHDR_SIZE, message.view.getUint32(at, true)))
     }
     return false
@@ -209,6 +220,11 @@ export const NETLINK_ROUTE = 0
 const RTMGRP_LINK = 0x1
 const RTMGRP_IPV4_IFADDR = 0x10
 const RTMGRP_IPV6_IFADDR = 0x100
+const RTMGRP_IPV4_ROUTE = 0x40
+const RTMGRP_IPV6_ROUTE = 0x400
+const RTM_NEWROUTE = 24
+const RTM_DELROUTE = 25
+const RTPROT_KERNEL = 2
 const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOCK_NONBLOCK = 0o4000

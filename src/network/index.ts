@@ -1,5 +1,5 @@
-export { type HostFacts, planBeside } from "./beside.ts"
-export { type Change, hostRoute, isIpv6, type NextHop } from "./change.ts"
+export type { HostFacts } from "./beside.ts"
+export { type Change, hostRoute, isIpv6, type NextHop, ours } from "./change.ts"
 export { covers } from "./cidr.ts"
 export * from "./dns/index.ts"
 export { explain } from "./explain.ts"

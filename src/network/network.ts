@@ -4,7 +4,7 @@
  * takes everything back in reverse.
  */
 import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
-import type { HostFacts } from "./beside.ts"
+import { type HostFacts, planBeside } from "./beside.ts"
 import { type Change, hostRoute, leftovers, linkChange, type NextHop } from "./change.ts"
 import { Ip, type IpError } from "./ip.ts"
 
@@ -13,6 +13,11 @@ export class Network extends Context.Service<
   {
     /** Addresses and networks that are reached beside the tunnel. */
     readonly direct: ReadonlyArray<string>
+    /**
+     * Makes what goes on beside the tunnel fit the pod's addresses and routes of now, whatever plan is; returns warnings. `device`: of
+     * the tunnel.
+     */
+    readonly fitPod: (device: string) => Effect.Effect<ReadonlyArray<string>, IpError>
     /** Applies the difference to the changes in force. Returns warnings: IPv6 changes that the host refused. */
     readonly converge: (changes: ReadonlyArray<Change>) => Effect.Effect<ReadonlyArray<string>, IpError>
     /** Until the scope ends these are in force as well, whatever plan is; before the plan where the order matters. */
@@ -39,6 +44,7 @@ export class Network extends Context.Service<
         const inTurn = <A, E>(effect: Effect.Effect<A, E>) => turns.withPermit(effect).pipe(Effect.uninterruptible)
         /** In force, in order. */
         let current: ReadonlyArray<Change> = []
+        let beside: ReadonlyArray<Change> = []
         let plan: ReadonlyArray<Change> = []
         let kept: ReadonlyArray<ReadonlyArray<Change>> = []
         const undo = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
@@ -54,7 +60,9 @@ export class Network extends Context.Service<
         yield* Effect.addFinalizer(() => Effect.suspend(() => undo(current)))
 
         const apply = Effect.gen(function* () {
-          const changes = [...new Map([...kept.flat(), ...plan].map((change) => [change.apply, change])).values()]
+          const changes = [
+            ...new Map([...beside, ...kept.flat(), ...plan].map((change) => [change.apply, change])).values(),
+          ]
           const wanted = new Set(changes.map((change) => change.apply))
           const removed = current.filter((change) => !wanted.has(change.apply))
           // With the last IPv4 address of a device the kernel drops its routes, also those that the new plan keeps.
@@ -85,7 +93,9 @@ export class Network extends Context.Service<
                 // Nothing stays half applied.
                 yield* undo(added.slice(0, done))
                 current = current.slice(0, current.length - done)
-                plan = plan.filter((change) => current.some((present) => present.apply === change.apply))
+                const isPresent = ({ apply }: Change) => current.some((present) => present.apply === apply)
+                beside = beside.filter(isPresent)
+                plan = plan.filter(isPresent)
                 return yield* result.failure
               }
               warnings.push(result.failure.message)
@@ -116,6 +126,13 @@ export class Network extends Context.Service<
 
         return Network.of({
           direct,
+          fitPod: (device) =>
+            inTurn(
+              Effect.gen(function* () {
+                beside = planBeside(yield* ip.facts(device), direct)
+                return yield* apply
+              }),
+            ),
           converge: (changes) =>
             inTurn(
               Effect.suspend(() => {
@@ -174,6 +191,7 @@ export class Network extends Context.Service<
       const ip = yield* Ip
       return Network.of({
         direct: [],
+        fitPod: () => Effect.succeed([]),
         converge: () => Effect.succeed([]),
         keep: () => Effect.succeed([]),
         reach: (address, device) => ip.nextHop(address, device),

@@ -20,8 +20,6 @@ export interface Plan {
 
 export interface PlanInput extends RouteInput {
   readonly mtu: number
-  /** What is beside the tunnel anyway: `planBeside`. */
-  readonly beside: ReadonlyArray<Change>
   /** Networks that are reached beside the tunnel, to tell where they overlap with it. */
   readonly exceptions: ReadonlyArray<string>
   /** `ifconfig-noexec`, `route-noexec`: somebody else sets these. */
@@ -32,7 +30,7 @@ export const planNetwork = (input: PlanInput): Plan => {
   const { device, options, leave } = input
   const tunnel = addressesOf(options, input.isEthernet)
   const addresses = tunnel.map(({ cidr }) => cidr)
-  const changes: Array<Change> = [...input.beside, linkChange(device, input.mtu)]
+  const changes: Array<Change> = [linkChange(device, input.mtu)]
   if (!leave.addresses) changes.push(...tunnel.map((address) => addressChange(address, device)))
   const routes = planRoutes(input)
   if (!leave.routes) changes.push(...routes.changes)

@@ -1,10 +1,11 @@
 /**
- * A link of the pod that goes down, or loses its last address, takes the routes over it along, ours among them: the way to the
- * server, and what is reached beside the tunnel. They are set again as soon as the kernel takes them.
+ * The pod's own network may change under a tunnel. Answers leave from the addresses and by the gateways that it has now. A link that
+ * goes down, or loses its last address, takes the routes over it along, ours among them: they are set again as soon as the kernel
+ * takes them.
  */
-import { Effect } from "effect"
-import { closeFd, hasLinkChanged, links, openLinkWatch } from "../linux/index.ts"
-import { Network } from "../network/index.ts"
+import { Effect, Result } from "effect"
+import { closeFd, hasRoutingChanged, links, openRoutingWatch } from "../linux/index.ts"
+import { Network, ours } from "../network/index.ts"
 import { TunDevice } from "./device.ts"
 
 /** Never ends. */
@@ -13,13 +14,16 @@ export const keepRoutes = Effect.scoped(
     const device = yield* TunDevice
     if (!device.managed) return yield* Effect.never
     const own = links().find(({ name }) => name === device.name)?.index ?? -1
-    const watch = yield* Effect.acquireRelease(Effect.sync(openLinkWatch), (fd) => Effect.sync(() => closeFd(fd)))
-    return yield* renewing(Effect.sync(() => hasLinkChanged(watch, own)))
+    const watch = yield* Effect.acquireRelease(Effect.sync(openRoutingWatch), (fd) => Effect.sync(() => closeFd(fd)))
+    return yield* renewing(
+      device.name,
+      Effect.sync(() => hasRoutingChanged(watch, own, ours.protocol)),
+    )
   }),
 )
 
-/** `changed`: whether the kernel announced a change of a link of the pod's since it was asked last. */
-export const renewing = Effect.fnUntraced(function* (changed: Effect.Effect<boolean>) {
+/** `changed`: whether the kernel announced a change of the pod's network, but for that of `device`, since it was asked last. */
+export const renewing = Effect.fnUntraced(function* (device: string, changed: Effect.Effect<boolean>) {
   const network = yield* Network
   /** Looks until the next try after one that failed, and how many there were before it. */
   let left = Number.POSITIVE_INFINITY
@@ -30,7 +34,8 @@ export const renewing = Effect.fnUntraced(function* (changed: Effect.Effect<bool
     const isNews = yield* changed
     if (!isNews && left > 0) continue
     pause = isNews ? 1 : Math.min(2 * pause, longestPause)
-    left = (yield* network.renewRoutes) ? Number.POSITIVE_INFINITY : pause
+    const fits = Result.isSuccess(yield* Effect.result(network.fitPod(device)))
+    left = (yield* network.renewRoutes) && fits ? Number.POSITIVE_INFINITY : pause
   }
 })
 

@@ -1,16 +1,7 @@
 /** The network part of a connection: from profile and push to a plan, and the plan to the host. */
 import { Effect, Result } from "effect"
 import type { Profile } from "../config/index.ts"
-import {
-  type Change,
-  KillSwitch,
-  Network,
-  namesIn,
-  planBeside,
-  planNetwork,
-  searchDomains,
-  tunnelNames,
-} from "../network/index.ts"
+import { type Change, KillSwitch, Network, namesIn, planNetwork, searchDomains, tunnelNames } from "../network/index.ts"
 import { TunDevice } from "./device.ts"
 import { Dns } from "./dns.ts"
 import { AttemptFailed } from "./errors.ts"
@@ -43,7 +34,6 @@ export const applyNetwork = Effect.fnUntraced(function* (
     hasFormer: hasFormer && !profile.ifconfigNoexec,
     server: { address: peer.address.address, via: peer.hop },
     host,
-    beside: device.managed ? planBeside(host, network.direct) : [],
     exceptions: network.direct,
     names: yield* Effect.scoped(lookUp(namesIn(options))),
     resolvers: dns.forwards ? names.flatMap(({ servers }) => servers.map(({ address }) => address)) : [],
@@ -71,10 +61,11 @@ export const applyNetwork = Effect.fnUntraced(function* (
       blocksIpv6: options.blockIpv6,
     })
     .pipe(Effect.mapError(networkRefused))
+  const changed = yield* network.fitPod(device.name).pipe(Effect.mapError(networkRefused))
   const bare = planNetwork({ ...input, leave: { ...input.leave, routes: true } })
   yield* delayed(options.routeDelay ?? 0, bare.changes, device.name).pipe(Effect.mapError(networkRefused))
   const warnings = yield* network.converge(plan.changes).pipe(Effect.mapError(networkRefused))
-  for (const warning of warnings) yield* status.event("network_note", warning, { level: "Warn" })
+  for (const warning of [...changed, ...warnings]) yield* status.event("network_note", warning, { level: "Warn" })
   yield* dns.tunnel(names, searchDomains(options))
   if (dns.forwards && !names.some(({ domains }) => domains.length === 0)) {
     yield* status.event(

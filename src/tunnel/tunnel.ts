@@ -1,7 +1,7 @@
 /** The tunnel as one effect: device and network outlive connections, of which one is kept up. */
 import { Effect, Layer } from "effect"
 import type { Profile } from "../config/index.ts"
-import { type FirewallError, Ip, KillSwitch, Network, Nft, planBeside } from "../network/index.ts"
+import { type FirewallError, Ip, KillSwitch, Network, Nft } from "../network/index.ts"
 import { Control } from "./control.ts"
 import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
@@ -81,9 +81,8 @@ const keepBeside = Effect.gen(function* () {
   const network = yield* Network
   const device = yield* TunDevice
   const status = yield* StatusRef
-  const host = yield* network.facts(device.name)
   const warnings = yield* network
-    .converge(planBeside(host, network.direct))
+    .fitPod(device.name)
     .pipe(Effect.mapError((error) => new HostRefused({ message: error.message })))
   for (const warning of warnings) yield* status.event("network_note", warning, { level: "Warn" })
 })

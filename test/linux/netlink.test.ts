@@ -31,3 +31,32 @@ test("a change of the packet filter is announced once, by the table's name; of o
   const seen = await succeed(["ip", "netns", "exec", namespace, process.execPath, "-e", script])
   expect(JSON.parse(seen)).toEqual([false, false, true, true, true, false, true, false])
 })
+
+test("a change of routing is announced, but for that of one link and of one protocol", async () => {
+  const script = `
+    import { closeFd, hasRoutingChanged, links, openRoutingWatch } from "${join(import.meta.dir, "../../src/linux/index.ts")}"
+    import { execFileSync } from "node:child_process"
+    const ip = (line) => execFileSync("ip", line.split(" "))
+    ip("link add own type veth peer name other")
+    const fd = openRoutingWatch()
+    const own = links().find(({ name }) => name === "own").index
+    ip("link set other up")
+    ip("link set own up")
+    hasRoutingChanged(fd, own, 149)
+    const seen = {}
+    for (const line of [
+      "address add 10.9.0.2/24 dev own",
+      "route add 10.10.0.0/16 via 10.9.0.1 proto 149",
+      "route add 10.11.0.0/16 via 10.9.0.1",
+      "route del 10.11.0.0/16 via 10.9.0.1",
+      "-6 route add fd11::/64 dev own",
+      "address add 10.8.0.2/24 dev other",
+    ]) {
+      ip(line)
+      seen[line] = hasRoutingChanged(fd, own, 149)
+    }
+    closeFd(fd)
+    console.log(JSON.stringify(Object.values(seen)))`
+  const seen = await succeed(["ip", "netns", "exec", namespace, process.execPath, "-e", script])
+  expect(JSON.parse(seen)).toEqual([false, false, true, true, true, true])
+})

@@ -12,8 +12,9 @@ const change = (name: string, family: Change["family"] = "ipv4"): Change => ({
 })
 const plan = (...changes: ReadonlyArray<Change>) => changes
 
-/** An `ip` that notes its lines and refuses those that contain a word. */
+/** An `ip` that notes its lines and refuses those that contain a word; of a pod with these addresses. */
 const host = (refused?: string, hasLeftovers = false) => {
+  const addresses: Array<string> = []
   const lines: Array<string> = []
   const cleaned: Array<string> = []
   const ip = Layer.succeed(
@@ -37,14 +38,14 @@ const host = (refused?: string, hasLeftovers = false) => {
       facts: () =>
         Effect.succeed({
           gateway: { ipv4: { device: "eth0", gateway: "10.0.0.1" }, ipv6: undefined },
-          addresses: [],
+          addresses: [...addresses],
           routes: [],
         }),
       pathMtu: () => Effect.succeed(undefined),
       nextHop: () => Effect.succeed(undefined),
     }),
   )
-  return { lines, cleaned, layer: Network.layer([]).pipe(Layer.provide(ip)) }
+  return { addresses, lines, cleaned, layer: Network.layer([]).pipe(Layer.provide(ip)) }
 }
 
 it.effect("applies a plan in order and takes it back in reverse when the scope ends", () =>
@@ -237,4 +238,29 @@ it.effect(
         expect(lines).toEqual([`route replace ${route}`, `route del ${route}`])
       }).pipe(Effect.provide(layer))
     }),
+)
+
+it.effect("answers leave from the addresses that the pod has now, and the plan stays", () =>
+  Effect.gen(function* () {
+    const { addresses, lines, layer } = host()
+    yield* Effect.gen(function* () {
+      const network = yield* Network
+      yield* network.converge(plan(change("a")))
+      addresses.push("10.0.0.2")
+      yield* network.fitPod("tun0")
+      expect(lines.splice(0)).toEqual([
+        "add a",
+        "route replace 0.0.0.0/0 via 10.0.0.1 dev eth0 onlink proto 149 table 4911",
+        "rule add from 10.0.0.2 lookup 4911 pref 4911",
+      ])
+      addresses[0] = "10.0.0.77"
+      yield* network.fitPod("tun0")
+      expect(lines.splice(0)).toEqual([
+        "rule del from 10.0.0.2 lookup 4911 pref 4911",
+        "rule add from 10.0.0.77 lookup 4911 pref 4911",
+      ])
+      yield* network.converge(plan(change("b")))
+      expect(lines.splice(0)).toEqual(["del a", "add b"])
+    }).pipe(Effect.provide(layer))
+  }),
 )

@@ -57,7 +57,6 @@ const input = (options: NetworkOptions, rest: Partial<PlanInput> = {}): PlanInpu
   hasFormer: false,
   server: { address: "192.0.2.1", via: { device: "eth0", gateway: "10.244.1.1" } },
   host: bridged,
-  beside: [],
   exceptions: [],
   names: new Map(),
   resolvers: [],

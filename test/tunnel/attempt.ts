@@ -89,6 +89,7 @@ export const world = (plane: MemoryPlane) => {
       Network,
       Network.of({
         direct: [],
+        fitPod: () => Effect.succeed([]),
         converge: (changes) =>
           Effect.sync(() => void applied.push(...changes.map((change) => change.apply))).pipe(Effect.as([])),
         pathMtu: () => Effect.succeed(path.bytes),

@@ -5,12 +5,13 @@ import { Network } from "../../src/network/index.ts"
 import { renewing } from "../../src/tunnel/keeproutes.ts"
 import { it } from "../support/effect.ts"
 
-/** How often the routes are renewed: when a link changed, with `results` in turn. */
+/** How often the routes are renewed: when the pod's network changed, with `results` in turn. */
 const watched = (...results: ReadonlyArray<boolean>) =>
   Effect.gen(function* () {
-    const state = { renewed: 0, changed: false }
+    const state = { renewed: 0, changed: false, fitted: [] as string[] }
     const network = Layer.mock(Network, {
       direct: [],
+      fitPod: (device) => Effect.sync(() => void state.fitted.push(device)).pipe(Effect.as([])),
       renewRoutes: Effect.sync(() => results[state.renewed++] ?? true),
     })
     const changed = Effect.sync(() => {
@@ -18,12 +19,12 @@ const watched = (...results: ReadonlyArray<boolean>) =>
       state.changed = false
       return changed
     })
-    yield* renewing(changed).pipe(Effect.provide(network), Effect.forkScoped)
+    yield* renewing("tun0", changed).pipe(Effect.provide(network), Effect.forkScoped)
     yield* TestClock.adjust(0)
     return state
   })
 
-it.effect("routes are set again when a link changed, and only then", () =>
+it.effect("routes are set again when the pod's network changed, and only then", () =>
   Effect.gen(function* () {
     const state = yield* watched(true)
     yield* TestClock.adjust("1 minute")
@@ -31,6 +32,7 @@ it.effect("routes are set again when a link changed, and only then", () =>
     state.changed = true
     yield* TestClock.adjust("1 minute")
     expect(state.renewed).toBe(1)
+    expect(state.fitted).toEqual(["tun0"])
   }),
 )
 

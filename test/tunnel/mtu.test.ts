@@ -47,6 +47,7 @@ const host = (path: number | undefined) => {
   const state = { path, set: [] as Array<number> }
   const network = Network.of({
     direct: [],
+    fitPod: () => Effect.succeed([]),
     converge: () => Effect.succeed([]),
     keep: () => Effect.succeed([]),
     reach: () => Effect.succeed(undefined),

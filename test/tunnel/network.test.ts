@@ -35,6 +35,7 @@ const host = (present: ReadonlyArray<string> = []) => {
   const network = Network.of({
     ...({} as Network["Service"]),
     direct: [],
+    fitPod: () => Effect.succeed([]),
     facts: () => Effect.succeed({ gateway: { ipv4: undefined, ipv6: undefined }, addresses: [], routes: [] }),
     converge: (changes: ReadonlyArray<Change>) =>
       Effect.sync(() => {
