@@ -129,7 +129,7 @@ const staticKeyOf = (
 ): Own<StaticKeyProfile> | undefined => {
   const secret = settings.last("secret")!
   for (const name of tlsOnly) {
-    const inBlocks = settings.all("connection").flatMap(({ inner }) => inner?.last(name) ?? [])
+    const inBlocks = settings.all("connection").flatMap(({ inner }) => inner?.settings.last(name) ?? [])
     for (const other of [settings.last(name), ...inBlocks].filter((setting) => setting !== undefined)) {
       // A time or a count that holds anyway contradicts nothing.
       if (typeof other.values[0] === "number" && isSame(rowOf(name).default, other.values)) continue

@@ -7,6 +7,7 @@
  * Nothing here knows what a directive means. Time is linear in the length of the text.
  */
 import * as Result from "effect/Result"
+import { afterUnclosed, closingLines } from "./unclosed.ts"
 
 /** Lines and columns count from 1; a column counts UTF-16 code units. */
 export interface Position {
@@ -39,7 +40,9 @@ export interface LexicalError extends Position {
 
 export interface Lexed {
   readonly errors: ReadonlyArray<LexicalError>
-  /** Whether the end was not reached: a block was still open there, or there were too many errors before. */
+  /** The tags of blocks that are not closed. */
+  readonly unclosed: ReadonlyArray<string>
+  /** Whether there are lines of which nothing is known: a block is not closed, or there were too many errors before. */
   readonly incomplete: boolean
 }
 
@@ -56,7 +59,10 @@ export const lexLines = (
   take: (statement: Statement) => void,
 ): Lexed => {
   const errors: Array<LexicalError> = []
+  const unclosed: Array<string> = []
   let incomplete = false
+  /** Known from the first block on that is not closed, so that of many such blocks not each one is sought to the end. */
+  let closing: ReadonlyMap<string, number> | undefined
   for (let index = 0; index < lines.length; index++) {
     if (errors.length >= maximumErrors) {
       incomplete = true
@@ -67,7 +73,10 @@ export const lexLines = (
     if (isBlankOrComment(source)) continue
     if (source.length > maximumLineLength) {
       const message = `the line has ${source.length} characters, at most ${maximumLineLength} are allowed`
-      errors.push({ line, column: maximumLineLength + 1, message, hint: undefined })
+      const lineEnds = source.includes("\r")
+      const hint = lineEnds ? "its lines end in carriage returns: save it with line feeds" : undefined
+      errors.push({ line, column: maximumLineLength + 1, message, hint })
+      incomplete ||= lineEnds
       continue
     }
     const words = wordsOf(source, line, errors)
@@ -81,15 +90,18 @@ export const lexLines = (
       const message = `${name.text} closes a block that was not opened`
       errors.push({ line, column: name.column, message, hint: `the line <${tag.slice(1)}> is missing above` })
     } else {
-      const closing = `</${tag}>`
-      const end = findLine(lines, index + 1, closing)
+      const closer = `</${tag}>`
+      const isOpen = closing !== undefined && (closing.get(tag) ?? 0) <= index
+      const end = isOpen ? undefined : findLine(lines, index + 1, closer)
       if (end === undefined) {
-        const message = `the block <${tag}> is not closed`
-        errors.push({ line, column: name.column, message, hint: `add a line </${tag}> after its content` })
-        incomplete = true
-        break
+        closing ??= closingLines(lines)
+        const { hint, next } = afterUnclosed(lines, index + 1, tag, firstLine)
+        errors.push({ line, column: name.column, message: `the block <${tag}> is not closed`, hint })
+        unclosed.push(tag)
+        index = next - 1
+        continue
       }
-      if (lines[end] !== closing && !isBlankOrComment(lines[end]!.trim().slice(closing.length))) {
+      if (lines[end] !== closer && !isBlankOrComment(lines[end]!.trim().slice(closer.length))) {
         const column = lines[end]!.indexOf(">") + 2
         const message = `unexpected text after </${tag}>`
         errors.push({ line: firstLine + end, column, message, hint: "a directive begins on its own line" })
@@ -99,7 +111,7 @@ export const lexLines = (
       index = end
     }
   }
-  return { errors, incomplete }
+  return { errors, unclosed, incomplete: incomplete || unclosed.length > 0 }
 }
 
 /** The words of one line. A comment ends it; an unfinished quotation or a backslash before anything but `\`, `"` and space is an error. */

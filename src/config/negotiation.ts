@@ -26,7 +26,8 @@ export const authOf = (settings: Settings, report: Diagnostics): DigestName => {
   const setting = settings.last("auth")
   const [name] = settings.values("auth")
   if (setting !== undefined && name.toLowerCase() === "none") {
-    const wrapped = settings.has("tls-auth") || settings.all("connection").some(({ inner }) => inner?.has("tls-auth"))
+    const wrapped =
+      settings.has("tls-auth") || settings.all("connection").some(({ inner }) => inner?.settings.has("tls-auth"))
     if (settings.has("secret"))
       report.error(setting, `"auth none" leaves the packets of "secret" without authentication`)
     else if (wrapped) report.error(setting, `"auth none" leaves "tls-auth" without a digest`)

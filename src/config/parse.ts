@@ -35,7 +35,7 @@ export const parse = (text: string, options: ParseOptions): Result.Result<Parsed
   }
   const reader = new Reader("file", report)
   const lexed = lex(text, (statement) => reader.read(statement))
-  for (const error of lexed.errors) report.error(error, error.message, error.hint)
+  reader.unread(lexed)
   const settings = reader.end()
   const complete = !lexed.incomplete && !report.isFull
   const profile = buildProfile(settings, options, complete, report)

@@ -5,7 +5,7 @@
 import * as Result from "effect/Result"
 import { type Diagnostics, quote } from "./diagnostic.ts"
 import { type DirectiveName, isDirective, rowOf } from "./directives.ts"
-import { type Block, lexLines, type Statement, splitWords, type Word } from "./lexer.ts"
+import { type Block, type Lexed, lexLines, type Statement, splitWords, type Word } from "./lexer.ts"
 import { type Parameters, type Row, syntaxOf } from "./row.ts"
 import { type Setting, Settings, standsForBlock } from "./settings.ts"
 import { asTheFileSays, Tolerance, unknownMessage } from "./unknown.ts"
@@ -54,7 +54,13 @@ export class Reader {
     if (statement.block === undefined) this.#take(name, statement, row, lineSetting(statement, name, row, report))
     else if (row.block)
       for (const setting of blockSettings(statement, name, row, report)) this.#take(name, statement, row, setting)
-    else this.#take(name, statement, row, contentSetting(statement.block, statement, name, report, this.#tolerance))
+    else this.#take(name, statement, row, this.#contentSetting(statement.block, statement, name))
+  }
+
+  /** What the lexer could not read of the same lines. */
+  unread({ errors, unclosed }: Lexed): void {
+    for (const error of errors) this.#report.error(error, error.message, error.hint)
+    for (const tag of unclosed) if (isDirective(tag)) this.#settings.addFaulty(tag)
   }
 
   /** After the last statement. */
@@ -62,6 +68,26 @@ export class Reader {
     if (this.#place === "file") this.#tolerance.judge(this.#report)
     if (this.#place !== "push") reportRepetitions(this.#settings, this.#report)
     return this.#settings
+  }
+
+  /** Of a block whose lines are not for the table to read, or are the directives of a `<connection>`. */
+  #contentSetting(block: Block, statement: Statement, name: DirectiveName): Setting {
+    const { line, column } = statement.name
+    if (name !== "connection")
+      return {
+        name,
+        line,
+        column: column - 1,
+        values: [],
+        content: { tag: "inline", block },
+        inBlock: false,
+        inner: undefined,
+      }
+    const report = this.#report
+    const reader = new Reader("connection", report, this.#tolerance)
+    reader.unread(lexLines(block.lines, block.firstLine, (statement) => reader.read(statement)))
+    const inner = { settings: reader.end(), below: this.#settings.lastLine }
+    return { name, line, column: column - 1, values: [], content: undefined, inBlock: false, inner }
   }
 
   /** Undefined: it is faulty, which has been said. */
@@ -139,24 +165,6 @@ const lineSetting = (statement: Statement, name: DirectiveName, row: Row, report
   return { name, line, column, inBlock: false, inner: undefined, values, content }
 }
 
-/** Of a block whose lines are not for the table to read, or are the directives of a `<connection>`. */
-const contentSetting = (
-  block: Block,
-  statement: Statement,
-  name: DirectiveName,
-  report: Diagnostics,
-  tolerance: Tolerance,
-): Setting => {
-  const { line, column } = statement.name
-  const content = { tag: "inline", block } as const
-  if (name !== "connection")
-    return { name, line, column: column - 1, inBlock: false, inner: undefined, values: [], content }
-  const reader = new Reader("connection", report, tolerance)
-  const { errors } = lexLines(block.lines, block.firstLine, (statement) => reader.read(statement))
-  for (const error of errors) report.error(error, error.message, error.hint)
-  return { name, line, column: column - 1, inBlock: false, inner: reader.end(), values: [], content: undefined }
-}
-
 /** Of a block that has the words of the directive on each line. */
 const blockSettings = (
   statement: Statement,
@@ -221,6 +229,8 @@ const readWords = (
 const usageOf = ({ name }: Statement, row: Row): string => `usage: ${syntaxOf(name.text, row)}`
 
 const reportRepetitions = (settings: Settings, report: Diagnostics): void => {
+  // One alone neither repeats nor contradicts another.
+  if (settings.size < 2) return
   for (const name of settings.names()) {
     const { repeats, conflicts } = rowOf(name)
     const found = settings.all(name)

@@ -4,7 +4,7 @@ import type { Contents } from "./content.ts"
 import { Diagnostics, quote } from "./diagnostic.ts"
 import type { ControlWrapping, Remote } from "./profile.ts"
 import { datagramProxyOf, proxyOf } from "./proxy.ts"
-import { type Setting, Settings } from "./settings.ts"
+import type { Setting, Settings } from "./settings.ts"
 import { sizesOf } from "./sizes.ts"
 
 /** At least one, or none after a complaint. */
@@ -19,11 +19,11 @@ export const remotesOf = (
   // Also without any remote, so that what is wrong with the key is said.
   const direction = directionOf(settings, "tls-auth", report)
   const wrapping = wrappingOf(settings, direction, contents)
-  const kind = kindOf(settings)
+  const build = builder(kindOf(settings), contents, report)
   const remotes =
     blocks.length === 0
-      ? lines.map((remote) => build(remote, settings, wrapping, kind, contents, report))
-      : blocks.flatMap((block) => fromBlock(block, settings, { wrapping, direction, kind }, contents, report))
+      ? lines.map((remote) => build(remote, settings, wrapping))
+      : blocks.flatMap((block) => fromBlock(block, settings, { wrapping, direction }, build, contents, report))
   if (blocks.length > 0) {
     for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
   } else if (lines.length === 0 && complete && !settings.mentions("remote")) {
@@ -44,80 +44,111 @@ export const remotesOf = (
 const fromBlock = (
   block: Setting,
   settings: Settings,
-  outer: { readonly wrapping: ControlWrapping; readonly direction: 0 | 1 | undefined; readonly kind: Kind },
+  outer: { readonly wrapping: ControlWrapping; readonly direction: 0 | 1 | undefined },
+  build: Build,
   contents: Contents,
   report: Diagnostics,
 ): ReadonlyArray<Remote> => {
-  const inner = block.inner ?? new Settings()
+  const { settings: inner, below } = block.inner!
+  const view = settings.upTo(below)
   const [remote, second] = inner.all("remote")
   if (second !== undefined) report.error(second, `a <connection> block has one "remote"`)
   if (remote === undefined) {
     if (!inner.mentions("remote")) report.error(block, `the <connection> block has no "remote"`)
     return []
   }
+  if (inner.size === 1) return [build(remote, view, outer.wrapping)]
   const direction = directionOf(inner, "tls-auth", report)
   const wrapping = wrappings.some((name) => inner.has(name))
     ? wrappingOf(inner, direction ?? outer.direction, contents)
     : outer.wrapping._tag === "TlsAuth"
       ? { ...outer.wrapping, direction: direction ?? outer.direction }
       : outer.wrapping
-  return [build(remote, inner.within(settings, block.line), wrapping, outer.kind, contents, report)]
+  return [build(remote, inner.within(view), wrapping)]
 }
 
-const build = (
-  setting: Setting<readonly [string, number?, Protocol?]>,
+type Build = (
+  remote: Setting<readonly [string, number?, Protocol?]>,
   scope: Settings,
   controlWrapping: ControlWrapping,
-  { isStatic, isPeer }: Kind,
-  contents: Contents,
-  report: Diagnostics,
-): Remote => {
-  const [host, port, protocol] = setting.values
-  const written = protocol ?? scope.values("proto")[0]
-  const [wait, maximum = 300] = scope.values("connect-retry")
-  const local = localOf(scope, isPeer && !written.startsWith("tcp"))
-  const remotePort = port ?? scope.lastOf("port", "rport")?.values[0] ?? scope.values("port")[0]
-  if (local?.address === host && local.port === remotePort)
-    report.error(
-      scope.last("local")!,
-      "the server's address and port are our own",
-      "is this line meant for the server?",
-    )
-  const endpoint = {
-    host,
-    port: remotePort,
-    family: familyOf(written, setting, report),
-    local,
-    connectTimeout: scope.values("server-poll-timeout")[0],
-    connectRetry: { wait, maximum: Math.max(wait, maximum) },
-    controlWrapping,
-    maxPacketSize: scope.values("max-packet-size")[0],
-  } as const
-  if (written.startsWith("tcp")) {
-    reportDatagramOnly(scope, report)
-    const proxy = proxyOf(scope, contents, report)
-    const sizes = sizesOf(scope, "tcp", isStatic, report)
-    return {
-      ...endpoint,
-      ...sizes,
-      transport: "tcp",
-      proxy,
-      float: false,
-      explicitExitNotify: undefined,
-      fragment: undefined,
+) => Remote
+
+/** What a scope says is derived once for the servers that follow each other in it: a file may have very many. */
+const builder = (kind: Kind, contents: Contents, report: Diagnostics): Build => {
+  const defaults = ofTheLast(defaultsOf)
+  const stream = ofTheLast((scope) => streamOf(scope, kind, contents, report))
+  const datagrams = ofTheLast((scope) => datagramsOf(scope, kind, contents, report))
+  return (remote, scope, controlWrapping) => {
+    const [host, ownPort, ownProtocol] = remote.values
+    const written = ownProtocol ?? defaults(scope).protocol
+    const own = {
+      host,
+      port: ownPort ?? defaults(scope).port,
+      family: familyOf(written, remote, report),
+      controlWrapping,
     }
-  }
-  return {
-    ...endpoint,
-    ...sizesOf(scope, "udp", isStatic, report),
-    transport: "udp",
-    proxy: datagramProxyOf(scope, contents, report),
-    float: scope.has("float"),
-    explicitExitNotify: exitNotifyOf(scope),
+    const built = written.startsWith("tcp") ? { ...own, ...stream(scope) } : { ...own, ...datagrams(scope) }
+    if (built.local?.address === host && built.local.port === built.port)
+      report.error(
+        scope.last("local")!,
+        "the server's address and port are our own",
+        "is this line meant for the server?",
+      )
+    return built
   }
 }
 
-const familyOf = (written: Protocol, remote: Setting<readonly [string, ...unknown[]]>, report: Diagnostics) => {
+const ofTheLast = <A>(derive: (scope: Settings) => A): ((scope: Settings) => A) => {
+  let last: { readonly scope: Settings; readonly derived: A } | undefined
+  return (scope) => {
+    if (last?.scope !== scope) last = { scope, derived: derive(scope) }
+    return last.derived
+  }
+}
+
+/** What holds where a `remote` does not say it. */
+const defaultsOf = (scope: Settings) => ({
+  protocol: scope.values("proto")[0],
+  port: scope.lastOf("port", "rport")?.values[0] ?? scope.values("port")[0],
+})
+
+const streamOf = (scope: Settings, kind: Kind, contents: Contents, report: Diagnostics) => {
+  reportDatagramOnly(scope, report)
+  return {
+    ...endpointOf(scope, false),
+    ...sizesOf(scope, "tcp", kind.isStatic, report),
+    transport: "tcp",
+    proxy: proxyOf(scope, contents, report),
+    float: false,
+    explicitExitNotify: undefined,
+    fragment: undefined,
+  } as const
+}
+
+const datagramsOf = (scope: Settings, kind: Kind, contents: Contents, report: Diagnostics) => ({
+  ...endpointOf(scope, kind.isPeer),
+  ...sizesOf(scope, "udp", kind.isStatic, report),
+  transport: "udp" as const,
+  proxy: datagramProxyOf(scope, contents, report),
+  float: scope.has("float"),
+  explicitExitNotify: exitNotifyOf(scope),
+})
+
+const endpointOf = (scope: Settings, isBound: boolean) => {
+  const [wait, maximum = 300] = scope.values("connect-retry")
+  return {
+    local: localOf(scope, isBound),
+    connectTimeout: scope.values("server-poll-timeout")[0],
+    connectRetry: { wait, maximum: Math.max(wait, maximum) },
+    maxPacketSize: scope.values("max-packet-size")[0],
+  }
+}
+
+const familyOf = (
+  written: Protocol,
+  remote: Setting<readonly [string, ...unknown[]]>,
+  report: Diagnostics,
+): Remote["family"] => {
   const family = written.includes("4") ? "ipv4" : written.includes("6") ? "ipv6" : "any"
   const [host] = remote.values
   const other = family === "ipv4" ? host.includes(":") : family === "ipv6" && isIpv4(host)

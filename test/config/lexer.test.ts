@@ -92,6 +92,24 @@ describe("statements", () => {
     expect(incomplete).toBe(true)
   })
 
+  test("what follows a block that is not closed is read where its content seems to end", () => {
+    const unclosed = (content: string, after: string) => {
+      const { errors, statements } = lexed(`<ca>\n${content}${after}\n<cert>\nx\n</cert>\n`)
+      return [errors.map(({ line, hint }) => [line, hint]), statements.map(({ name }) => name.text)]
+    }
+    const pem = "-----BEGIN X-----\nAAAA\n-----END X-----\n"
+    expect(unclosed(pem + pem, "verb 3")).toEqual([[[1, "add a line </ca> after line 7"]], ["verb", "cert"]])
+    expect(unclosed("AAAA\n", "verb 3")).toEqual([[[1, "add a line </ca> after line 3"]], ["cert"]])
+    expect(unclosed(pem, "</CA>\nverb 3")).toEqual([[[1, "line 5 says </CA>"]], ["verb", "cert"]])
+    expect(unclosed(pem, "<key>\nverb 3")).toEqual([
+      [
+        [1, "add a line </ca> after line 4"],
+        [5, "add a line </key> after line 6"],
+      ],
+      ["cert"],
+    ])
+  })
+
   test("a closing tag without its opening one, and text after a closing tag", () => {
     expect(lexed("</ca>\n").errors).toMatchObject([{ line: 1, message: "</ca> closes a block that was not opened" }])
     expect(lexed("<ca>\nx\n</ca>client\n").errors).toMatchObject([
