@@ -159,13 +159,14 @@ function open(options: SocketOptions, type: number, protocol: string, protocolNu
       // A fixed local port is free again at once after a reconnect.
       if (options.local?.port !== undefined) setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
     }
-    if (options.sharesPort === true) setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
     if (options.local !== undefined) bind(fd, options.family, options.local)
     const length = encodeAddress(options.family, options.address, options.port)
     if (libc.connect(fd, peer.address, length) < 0) {
       const reason = errno()
       if (reason !== EINPROGRESS) throw new SystemError(`connect ${describe(options.address, options.port)}`, reason)
     }
+    // Only now, so that no port is chosen that another of our sockets shares already.
+    if (options.sharesPort === true) setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
     return fd
   } catch (error) {
     libc.close(fd)

@@ -38,6 +38,40 @@ testCulvert(
   },
 )
 
+/** `OUTAGE_SECONDS=60`: the network is away for so long, once for each of these. Shorter ones are part of the other tests. */
+const outage = Number(process.env.OUTAGE_SECONDS ?? 0)
+const scenes = [
+  { transport: "udp", limit: 2 * outage, connects: 1 },
+  { transport: "udp", limit: Math.ceil(outage / 2), connects: 2 },
+  { transport: "tcp", limit: Math.ceil(outage / 2), connects: 2 },
+] as const
+
+testCulvert.skipIf(outage === 0).each(scenes)(
+  "%o: the network is away for a while, and nobody says so",
+  async ({ transport, limit, connects }) => {
+    const { server: far } = bench.lab
+    const options: ServerOptions = { transport, keepalive: [1, limit] }
+    await using _ = await bench.serve(options)
+    await using client = bench.connect(options, { lines: ["connect-timeout 5"] })
+    await client.ready()
+    const chain = "add chain inet away in { type filter hook prerouting priority raw; policy drop; }"
+    await far.succeed(["nft", `add table inet away; ${chain}; add rule inet away in iifname != outer accept`])
+    await Bun.sleep(outage * 1000)
+    expect(client.events("disconnected").filter(({ established }) => established)).toHaveLength(connects - 1)
+    await far.succeed(["nft", "delete table inet away"])
+    const back = performance.now()
+    await eventually(30_000, "traffic", answers)
+    const seconds = ((performance.now() - back) / 1000).toFixed(1)
+    console.log(
+      `${transport}, ping-restart ${limit}, away for ${outage} s: traffic ${seconds} s after the network was back`,
+    )
+    await bench.carriesTraffic()
+    expect(client.events("connected")).toHaveLength(connects)
+    await client.becomes("/readyz", 200)
+  },
+  outage * 1000 + 90_000,
+)
+
 testCulvert("the pod gets another address: traffic goes on over the same connection", async () => {
   const { client: pod } = bench.lab
   const options: ServerOptions = { keepalive: [1, 30] }

@@ -7,14 +7,18 @@ import {
   errno,
   hasNetAdmin,
   localAddress,
+  openStraySocket,
   openTcpSocket,
   openUdpSocket,
   POLLIN,
   POLLOUT,
   Poll,
   ReceiveBatch,
+  readSocketAddress,
   receiveBytes,
+  receiveFrom,
   SendBatch,
+  SOCKADDR_SIZE,
   SystemError,
   sendBytes,
   socketError,
@@ -51,6 +55,38 @@ describe.each(loopback)("UDP over IPv$family", ({ family, address }) => {
     } finally {
       closeFd(fd)
       peer.close()
+    }
+  })
+
+  test("what others send comes to a second socket of the same port, and says who sent it; nobody else's is given that port", async () => {
+    const [peer, stranger] = [await Bun.udpSocket({ hostname: address }), await Bun.udpSocket({ hostname: address })]
+    const to = { address, port: peer.port, family, sharesPort: true }
+    const opened: Array<number> = []
+    try {
+      for (const local of [undefined, { address }, { address }]) {
+        const options = { ...to, ...(local && { local }) }
+        const fd = openUdpSocket(options)
+        opened.push(fd)
+        const stray = openStraySocket(fd, options)
+        opened.push(stray)
+        const { port } = localAddress(fd)
+        expect(localAddress(stray).port).toBe(port)
+        const arena = new Arena(256)
+        const [memory, sender] = [arena.allocate(64), arena.allocate(SOCKADDR_SIZE)]
+        for (let i = 0; i < 20; i++) {
+          peer.send("from the peer", port, address)
+          stranger.send("hello", port, address)
+          await eventually(5000, "both", () => receiveBytes(fd, memory.address, 64) === 13)
+          await eventually(5000, "the stranger's", () => receiveFrom(stray, memory, sender) === 5)
+          expect(readSocketAddress(sender.bytes)).toEqual({ address, port: stranger.port })
+        }
+        expect(receiveBytes(fd, memory.address, 64)).toBe(-1)
+        expect(receiveFrom(stray, memory, sender)).toBe(-1)
+        expect(() => openUdpSocket({ ...to, sharesPort: false, local: { port } })).toThrow("EADDRINUSE")
+      }
+    } finally {
+      for (const fd of opened) closeFd(fd)
+      for (const socket of [peer, stranger]) socket.close()
     }
   })
 

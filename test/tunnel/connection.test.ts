@@ -41,6 +41,25 @@ it.effect("a server that falls silent after the connection is found dead to the 
   }),
 )
 
+it.effect(
+  "a network that is away for less than ping-restart costs nothing: the same session, pinged all the time",
+  () =>
+    Effect.gen(function* () {
+      const plane = new MemoryPlane(() => server({ push: [`${pushReply},ping 10,ping-restart 120`] }))
+      const { fiber, status } = yield* attempt(plane)
+      yield* elapse("1 millis")
+      const before = yield* status
+      const commands = plane.commands.length
+      yield* elapse("1 minute")
+      plane.linkCounters.lastReceive = 60_000
+      yield* elapse("119 seconds")
+      expect(fiber.pollUnsafe()).toBeUndefined()
+      expect(yield* status).toEqual(before)
+      expect(new Set(plane.commands.slice(commands))).toEqual(new Set(["ping"]))
+      expect(plane.opened).toHaveLength(1)
+    }),
+)
+
 it.effect("the device follows the path to the server, down and up again, but not beyond what the server allows", () =>
   Effect.gen(function* () {
     const plane = new MemoryPlane(() => server())
