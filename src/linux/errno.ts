@@ -61,6 +61,7 @@ export const EINPROGRESS = 115
 const names: ReadonlyMap<number, string> = new Map([
   [EPERM, "EPERM"],
   [ENOENT, "ENOENT"],
+  [3, "ESRCH"],
   [EINTR, "EINTR"],
   [EIO, "EIO"],
   [6, "ENXIO"],

@@ -1,5 +1,5 @@
 /** Linux through bun:ffi: memory for the kernel, descriptors, tun, sockets, poll. Imports nothing of ours. */
-export { Arena, type Region } from "./arena.ts"
+export { Arena, PlainArena, type Region } from "./arena.ts"
 export { effectiveCapabilities, hasNetAdmin } from "./capability.ts"
 export { monotonicMilliseconds, pauseMicroseconds, setTimerSlack } from "./clock.ts"
 export {
@@ -15,8 +15,10 @@ export * from "./errno.ts"
 export { openEventfd, signalEventfd, takeEventfd } from "./eventfd.ts"
 export { closeFd, readFd, writeFd } from "./file.ts"
 export { hasFilterChanged, hasFilterTable, hasRoutingChanged, openFilterWatch, openRoutingWatch } from "./netlink.ts"
+export { unmapProgramPages } from "./pages.ts"
 export { type Echo, ping } from "./ping.ts"
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, Poll } from "./poll.ts"
+export { changeNetwork } from "./rtchange.ts"
 export {
   globalAddresses,
   hasMarked,

@@ -94,6 +94,8 @@ export function hasFilterTable(name: string): boolean {
 
 export interface Request {
   readonly type: number
+  /** What NLM_F_REQUEST goes with. */
+  readonly flags?: number
   /** The bytes that are not 0 at the beginning of the family's header. */
   readonly header: ReadonlyArray<number>
   readonly headerSize: number
@@ -114,10 +116,7 @@ export function ask<A>(
   type: number,
   take: (message: Message) => A | undefined,
 ): ReadonlyArray<A> {
-  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
-  if (fd < 0) throw new SystemError("socket netlink", errno())
-  try {
-    if (libc.send(fd, buffer.address, compose(request), 0) < 0) throw new SystemError("send netlink", errno())
+  return exchange(protocol, request, (fd) => {
     const answers: Array<A> = []
     const keep = (message: Message) => {
       const answer = take(message)
@@ -125,13 +124,37 @@ export function ask<A>(
     }
     for (let isMore = true; isMore; ) isMore = takeAnswers(receive(fd), type, keep) && request.attributes === undefined
     return answers
+  })
+}
+
+/** Has the kernel change something. A refusal is a SystemError with the kernel's own words, where it has any. */
+export function change(protocol: number, request: Request & Required<Pick<Request, "attributes">>): void {
+  const acknowledged = { ...request, flags: (request.flags ?? 0) | NLM_F_ACK }
+  exchange(protocol, acknowledged, (fd) => {
+    const length = receive(fd)
+    if (length === 0) throw new SystemError("recv netlink", errno())
+    takeAnswers(length, NLMSG_ERROR, () => {})
+  })
+}
+
+/** Sends the request over a socket of its own, from which `read` takes what comes. */
+function exchange<A>(protocol: number, request: Request, read: (fd: number) => A): A {
+  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
+  if (fd < 0) throw new SystemError("socket netlink", errno())
+  try {
+    // Kernels that do not know these give the number alone.
+    one.view.setInt32(0, 1, true)
+    for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK])
+      libc.setsockopt(fd, SOL_NETLINK, option, one.address, one.length)
+    if (libc.send(fd, buffer.address, compose(request), 0) < 0) throw new SystemError("send netlink", errno())
+    return read(fd)
   } finally {
     libc.close(fd)
   }
 }
 
 /** Writes the request to the buffer; its length. */
-function compose({ type, header, headerSize, attributes }: Request): number {
+function compose({ type, flags = 0, header, headerSize, attributes }: Request): number {
   let at = NLMSGHDR_SIZE + headerSize
   buffer.bytes.fill(0, 0, at)
   buffer.bytes.set(header, NLMSGHDR_SIZE)
@@ -143,7 +166,7 @@ function compose({ type, header, headerSize, attributes }: Request): number {
   }
   buffer.view.setUint32(0, at, true)
   buffer.view.setUint16(4, type, true)
-  buffer.view.setUint16(6, attributes === undefined ? NLM_F_REQUEST | NLM_F_DUMP : NLM_F_REQUEST, true)
+  buffer.view.setUint16(6, NLM_F_REQUEST | flags | (attributes === undefined ? NLM_F_DUMP : 0), true)
   return at
 }
 
@@ -160,12 +183,24 @@ function takeAnswers(length: number, wanted: number, take: (message: Message) =>
   for (let at = 0; at + NLMSGHDR_SIZE <= length; ) {
     const size = buffer.view.getUint32(at, true)
     const type = buffer.view.getUint16(at + 4, true)
-    if (type === NLMSG_ERROR) throw new SystemError("netlink", -buffer.view.getInt32(at + NLMSGHDR_SIZE, true))
     if (type === NLMSG_DONE || size < NLMSGHDR_SIZE || at + size > length) return false
+    if (type === NLMSG_ERROR) {
+      const reason = -buffer.view.getInt32(at + NLMSGHDR_SIZE, true)
+      if (reason === 0) return false
+      throw new SystemError(words(at, size) ?? "netlink", reason)
+    }
     if (type === wanted) take(part(buffer, at + NLMSGHDR_SIZE, size - NLMSGHDR_SIZE))
     at += align(size)
   }
   return length > 0
+}
+
+/** What the kernel says beside the number of an error. */
+function words(at: number, size: number): string | undefined {
+  if ((buffer.view.getUint16(at + 6, true) & NLM_F_ACK_TLVS) === 0) return undefined
+  const { bytes } = part(buffer, at, size)
+  const text = attributesIn(bytes, NLMSGHDR_SIZE + NLMSGERR_SIZE).get(NLMSGERR_ATTR_MSG)
+  return text === undefined ? undefined : latin1.decode(text).replace(/\.?\0*$/, "")
 }
 
 function part(region: Region, at: number, length: number): Message {
@@ -203,6 +238,7 @@ const MESSAGE_SIZE = 32 * 1024
 /** struct sockaddr_nl: u16 family, u16 pad, u32 port, u32 groups. */
 const SOCKADDR_NL_SIZE = 12
 const address = scratch.allocate(SOCKADDR_NL_SIZE)
+const one = scratch.allocate(4)
 const message = new PlainArena(MESSAGE_SIZE).allocate(MESSAGE_SIZE)
 
 const align = (size: number) => (size + 3) & ~3
@@ -213,6 +249,8 @@ const buffer = new PlainArena(BUFFER_SIZE).allocate(BUFFER_SIZE)
 
 /** nlmsghdr: u32 length, u16 type, u16 flags, u32 sequence, u32 port. */
 const NLMSGHDR_SIZE = 16
+/** nlmsgerr: i32 error, the nlmsghdr of the request; its payload is left out. */
+const NLMSGERR_SIZE = 4 + NLMSGHDR_SIZE
 /** nfgenmsg: u8 family, u8 version, u16 resource. */
 const NFGENMSG_SIZE = 4
 
@@ -226,6 +264,9 @@ const RTM_NEWROUTE = 24
 const RTM_DELROUTE = 25
 const RTPROT_KERNEL = 2
 const AF_NETLINK = 16
+const SOL_NETLINK = 270
+const NETLINK_CAP_ACK = 10
+const NETLINK_EXT_ACK = 11
 const SOCK_RAW = 3
 const SOCK_NONBLOCK = 0o4000
 const SOCK_CLOEXEC = 0o2000000
@@ -233,7 +274,10 @@ const NETLINK_NETFILTER = 12
 const NFNLGRP_NFTABLES = 7
 const MSG_DONTWAIT = 0x40
 const NLM_F_REQUEST = 0x1
+const NLM_F_ACK = 0x4
 const NLM_F_DUMP = 0x300
+const NLM_F_ACK_TLVS = 0x200
+const NLMSGERR_ATTR_MSG = 1
 const NLMSG_ERROR = 2
 const NLMSG_DONE = 3
 const NLA_TYPE_MASK = 0x3fff

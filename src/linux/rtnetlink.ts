@@ -6,6 +6,36 @@
 import { cString, scratch } from "./arena.ts"
 import { libc } from "./libc.ts"
 import { ask, attributesIn, attributesOf, integer, type Message, NETLINK_ROUTE } from "./netlink.ts"
+import {
+  FRA_PRIORITY,
+  IFA_ADDRESS,
+  IFA_LOCAL,
+  IFADDRMSG_SIZE,
+  IFINFOMSG_SIZE,
+  IFLA_IFNAME,
+  IFLA_MTU,
+  RT_SCOPE_UNIVERSE,
+  RT_TABLE_MAIN,
+  RTA_DST,
+  RTA_GATEWAY,
+  RTA_METRICS,
+  RTA_OIF,
+  RTA_PREFSRC,
+  RTA_SRC,
+  RTA_TABLE,
+  RTAX_MTU,
+  RTM_F_CLONED,
+  RTM_GETADDR,
+  RTM_GETLINK,
+  RTM_GETROUTE,
+  RTM_GETRULE,
+  RTM_NEWADDR,
+  RTM_NEWLINK,
+  RTM_NEWROUTE,
+  RTM_NEWRULE,
+  RTMSG_SIZE,
+  RTN_UNICAST,
+} from "./rtnumbers.ts"
 import { AF_INET, AF_INET6, formatAddress } from "./socket.ts"
 
 export interface Route {
@@ -122,47 +152,15 @@ function tableOf(message: Message): number | undefined {
   return integer(attributesOf(message, RTMSG_SIZE).get(RTA_TABLE)) ?? message.bytes[4]
 }
 
-function encode(family: number, literal: string): Uint8Array | undefined {
+/** 4 or 16 bytes, in network order; undefined for what is no address of the family. */
+export function encode(family: number, literal: string): Uint8Array | undefined {
   const text = cString(name, literal)
   if (text === undefined || libc.inet_pton(family, text, binary.address) !== 1) return undefined
   return binary.bytes.slice(0, family === AF_INET ? 4 : 16)
 }
 
-const familyNumber = (family: 4 | 6) => (family === 4 ? AF_INET : AF_INET6)
+export const familyNumber = (family: 4 | 6) => (family === 4 ? AF_INET : AF_INET6)
 const latin1 = new TextDecoder("latin1")
 
 const name = scratch.allocate(64)
 const binary = scratch.allocate(16)
-/** rtmsg, and fib_rule_hdr alike: u8 family, destination bits, source bits, tos, table, protocol, scope, type; u32 flags. */
-const RTMSG_SIZE = 12
-/** ifinfomsg: u8 family, u8, u16 type, i32 index, u32 flags, u32 change. */
-const IFINFOMSG_SIZE = 16
-/** ifaddrmsg: u8 family, bits, flags, scope; u32 index. */
-const IFADDRMSG_SIZE = 8
-
-const RTM_NEWLINK = 16
-const RTM_GETLINK = 18
-const RTM_NEWADDR = 20
-const RTM_GETADDR = 22
-const RTM_NEWROUTE = 24
-const RTM_GETROUTE = 26
-const RTM_NEWRULE = 32
-const RTM_GETRULE = 34
-const RTM_F_CLONED = 0x200
-const RTN_UNICAST = 1
-const RT_TABLE_MAIN = 254
-const RT_SCOPE_UNIVERSE = 0
-
-const RTA_DST = 1
-const RTA_SRC = 2
-const RTA_OIF = 4
-const RTA_GATEWAY = 5
-const RTA_PREFSRC = 7
-const RTA_METRICS = 8
-const RTA_TABLE = 15
-const RTAX_MTU = 2
-const FRA_PRIORITY = 6
-const IFA_ADDRESS = 1
-const IFA_LOCAL = 2
-const IFLA_IFNAME = 3
-const IFLA_MTU = 4

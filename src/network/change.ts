@@ -1,4 +1,4 @@
-/** Lines for `ip -batch`, each with the one that takes it back. Pure. */
+/** Lines as `ip` takes them, each with the one that takes it back. Pure. */
 
 /** `undo` undefined: nothing to take back. */
 export interface Change {

@@ -1,6 +1,7 @@
-/** The kernel's network configuration: changed through iproute2 (`ip -batch`), read by asking the kernel itself. */
+/** The kernel's network configuration, read and changed by asking the kernel itself: what it is told are lines as `ip` takes them. */
 import { Context, Data, Effect, Layer } from "effect"
 import {
+  changeNetwork,
   globalAddresses,
   hasMarked,
   type Link,
@@ -12,7 +13,6 @@ import {
 } from "../linux/index.ts"
 import type { HostFacts } from "./beside.ts"
 import { type Change, type NextHop, ours } from "./change.ts"
-import { runner } from "./process.ts"
 
 export class IpError extends Data.TaggedError("IpError")<{ readonly line: string; readonly reason: string }> {
   override get message() {
@@ -23,12 +23,12 @@ export class IpError extends Data.TaggedError("IpError")<{ readonly line: string
 export class Ip extends Context.Service<
   Ip,
   {
-    /** Runs the lines in order in one process and stops at the first that fails; the error names it and says how many were done. */
+    /** Carries out the lines in order and stops at the first that fails; the error names it and says how many were done. */
     readonly batch: (
       lines: ReadonlyArray<string>,
       family: Change["family"],
     ) => Effect.Effect<void, IpError & { readonly done?: number }>
-    /** Runs all lines whatever happens to each; false when one of them failed. */
+    /** Carries out all lines whatever happens to each; false when one of them failed. */
     readonly batchForced: (lines: ReadonlyArray<string>, family: Change["family"]) => Effect.Effect<boolean>
     /** Whether a predecessor left routes or rules of ours. */
     readonly hasLeftovers: Effect.Effect<boolean>
@@ -40,31 +40,18 @@ export class Ip extends Context.Service<
     readonly pathMtu: (address: string) => Effect.Effect<number | undefined>
   }
 >()("culvert/network/Ip") {
-  static readonly layer = Layer.sync(Ip, () => {
-    const ip = runner("ip")
-    const run = (args: ReadonlyArray<string>, input: string) =>
-      ip(args, input).pipe(
-        Effect.mapError(
-          (error) => new IpError({ line: args.join(" "), reason: `${error.message}; is iproute2 installed?` }),
-        ),
-      )
-    return Ip.of({
-      batch: Effect.fnUntraced(function* (lines, family) {
-        if (lines.length === 0) return
-        const { code, stderr } = yield* run([option[family], "-batch", "-"], `${lines.join("\n")}\n`)
-        if (code === 0) return
-        const failed = Number(/^Command failed -:(\d+)/m.exec(stderr)?.[1] ?? 1)
-        const reason = stderr.replace(/^Command failed.*$/m, "").trim() || `exit status ${code}`
-        return yield* Object.assign(new IpError({ line: lines[failed - 1] ?? lines[0]!, reason }), {
-          done: failed - 1,
-        })
-      }),
+  static readonly layer = Layer.sync(Ip, () =>
+    Ip.of({
+      batch: (lines, family) =>
+        Effect.suspend(() => {
+          for (const [done, line] of lines.entries()) {
+            const reason = refusal(line, family)
+            if (reason !== undefined) return Effect.fail(Object.assign(new IpError({ line, reason }), { done }))
+          }
+          return Effect.void
+        }),
       batchForced: (lines, family) =>
-        lines.length === 0
-          ? Effect.succeed(true)
-          : run([option[family], "-force", "-batch", "-"], `${lines.join("\n")}\n`).pipe(
-              Effect.match({ onSuccess: ({ code }) => code === 0, onFailure: () => false }),
-            ),
+        Effect.sync(() => lines.filter((line) => refusal(line, family) !== undefined).length === 0),
       // When the kernel cannot be asked the commands are tried.
       hasLeftovers: Effect.try(() => hasMarked(ours.protocol, ours.preference)).pipe(Effect.orElseSucceed(() => true)),
       facts: (except) =>
@@ -91,8 +78,18 @@ export class Ip extends Context.Service<
           const [own] = route?.source === undefined ? [] : asked(() => [routeTo(address, route.source)])
           return own?.mtu ?? asked(links).find(({ index }) => index === route?.link)?.mtu
         }),
-    })
-  })
+    }),
+  )
+}
+
+/** Why the kernel does not do it. */
+const refusal = (line: string, family: Change["family"]): string | undefined => {
+  try {
+    changeNetwork(line, family === "ipv4" ? 4 : 6)
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
 }
 
 /** A kernel that does not take the question has nothing of what was asked for. */
@@ -153,5 +150,3 @@ const firstHop = (routes: ReadonlyArray<Route>, nameOf: NameOf, except: string):
 }
 
 const defaultTarget = { ipv4: "0.0.0.0/0", ipv6: "::/0" } as const
-
-const option = { ipv4: "-4", ipv6: "-6" } as const

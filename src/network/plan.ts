@@ -1,6 +1,6 @@
 /**
  * What the host's network must look like for one connection, as an ordered list of changes. Pure: profile and push and
- * host facts in, `ip -batch` lines out. Nothing is ever added when it may be there already: every line replaces.
+ * host facts in, lines as `ip` takes them out. Nothing is ever added when it may be there already: every line replaces.
  */
 import { prefixOfNetmask } from "../config/address.ts"
 import type { NetworkOptions } from "../config/index.ts"

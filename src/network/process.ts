@@ -1,6 +1,6 @@
 /**
- * Runs one of the system's programs to its end with a text on its standard input. Through Bun itself: a start takes some
- * twenty of them, and `effect/process` costs 5 ms of CPU time for each while its code is cold, this 0.3.
+ * Runs one of the system's programs to its end with a text on its standard input. Through Bun itself: `effect/process` costs
+ * 5 ms of CPU time for each run while its code is cold, this 0.3.
  */
 import { Data, Effect } from "effect"
 

@@ -52,7 +52,7 @@ export const reasons: Readonly<Record<AttemptReason["tag"], ReasonRow>> = {
   },
   NetworkRefused: {
     meaning: "Addresses or routes could not be set.",
-    remedy: "The message has `ip`'s word, or the network of the pod that collides with the tunnel's.",
+    remedy: "The message has the kernel's word, or the network of the pod that collides with the tunnel's.",
   },
   KeyUnusable: {
     meaning: "The static key of `secret` must not be used.",

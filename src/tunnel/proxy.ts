@@ -5,7 +5,7 @@
 import { isIP } from "node:net"
 import { Duration, Effect, type Redacted, type Scope } from "effect"
 import type { ProxyServer, Remote, SocksProxy } from "../config/index.ts"
-import { Arena, closeFd, EAGAIN, errno, readFd, SystemError, socketError, writeFd } from "../linux/index.ts"
+import { closeFd, EAGAIN, errno, PlainArena, readFd, SystemError, socketError, writeFd } from "../linux/index.ts"
 import { TransportError } from "./dataplane.ts"
 import { httpConnect } from "./proxy-http.ts"
 import { socksAssociate, socksConnect, socksHeader } from "./proxy-socks.ts"
@@ -153,6 +153,6 @@ const notYet = (fd: number, what: string): Effect.Effect<void, TransportError> =
   return Effect.fail(new TransportError({ message: new SystemError(what, pending || reason).message }))
 }
 
-const buffer = new Arena(4096).allocate(4096)
+const buffer = new PlainArena(4096).allocate(4096)
 const interval = Duration.millis(5)
 const patience = Duration.millis(500)
