@@ -7,6 +7,7 @@ import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { Dns } from "./dns.ts"
 import { HostRefused } from "./errors.ts"
+import { giveBack } from "./footprint.ts"
 import { guard } from "./guard.ts"
 import { keepRoutes } from "./keeproutes.ts"
 import { keepUp } from "./keepup.ts"
@@ -64,6 +65,7 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
       supervised("counting of refused packets", countRefused),
       supervised("guard of the kill switch", guard),
       supervised("guard of the routes", keepRoutes),
+      supervised("giving back of memory", giveBack),
     ]).pipe(
       Effect.onInterrupt(() =>
         Effect.andThen(
