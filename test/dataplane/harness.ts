@@ -11,6 +11,7 @@ import {
 } from "../../src/dataplane/index.ts"
 import { openTcpSocket, openUdpSocket } from "../../src/linux/index.ts"
 import type { DataKey } from "../../src/protocol/output.ts"
+import { disabledOffloads } from "../support/offloads.ts"
 import { soon, TunPair } from "../support/pair.ts"
 import { Peer } from "./keys.ts"
 
@@ -45,6 +46,7 @@ export class Harness implements AsyncDisposable {
 
   private constructor() {
     this.plane = startDataPlane({
+      disabledOffloads: disabledOffloads(),
       onEvent: (event) => this.events.push(event),
       onCrash: (message) => this.crashes.push(message),
     })

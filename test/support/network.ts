@@ -191,7 +191,21 @@ export const forEachSeed = (count: number, body: (seed: number) => void): void =
     try {
       body(seed)
     } catch (cause) {
-      throw new Error(`seed ${seed} failed (replay it with CULVERT_SEED=${seed}): ${cause}`, { cause })
+      throw failedSeed(seed, cause)
     }
   }
 }
+
+/** The same with a `body` that waits. */
+export const forEachSeedAsync = async (count: number, body: (seed: number) => Promise<void>): Promise<void> => {
+  for (const seed of seeds(count)) {
+    try {
+      await body(seed)
+    } catch (cause) {
+      throw failedSeed(seed, cause)
+    }
+  }
+}
+
+const failedSeed = (seed: number, cause: unknown) =>
+  new Error(`seed ${seed} failed (replay it with CULVERT_SEED=${seed}): ${cause}`, { cause })

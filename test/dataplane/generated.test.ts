@@ -1,0 +1,47 @@
+/** Generated traffic through two data planes: what comes out is what the plainest way makes of it, byte for byte, each flow in order. */
+import { afterAll, describe, expect, test } from "bun:test"
+import { forEachSeedAsync, longForm, SeededRandom } from "../support/network.ts"
+import { difference } from "../support/recording/flows.ts"
+import type { Read } from "../support/recording/format.ts"
+import { anyOptions, largePacket, mixture } from "./traffic.ts"
+import { Tunnel, ways } from "./tunnel.ts"
+
+const SEEDS = longForm(6, 1 / 100)
+
+describe.each([...ways])("%s", (_, disabled, header) => {
+  const tunnel = new Tunnel(disabled, header)
+  afterAll(() => tunnel[Symbol.dispose]())
+
+  test("what a sender hands over in the large arrives as single packets", async () => {
+    await forEachSeedAsync(SEEDS, async (seed) => {
+      const reads = anyReads(new SeededRandom(seed))
+      const given = reads.flatMap((read) => (tunnel.gives(read) ? [read.bytes] : read.cut.map(tunnel.single)))
+      expect(
+        difference(
+          await tunnel.carry(given),
+          reads.flatMap(({ cut }) => cut),
+        ),
+      ).toBeUndefined()
+    })
+    expect(tunnel.drops).toEqual({})
+  })
+
+  test("single packets, some of them damaged, lost, doubled or overtaken, arrive as they came", async () => {
+    await forEachSeedAsync(SEEDS, async (seed) => {
+      const packets = mixture(new SeededRandom(seed))
+      expect(difference(await tunnel.carry(packets.map(tunnel.single)), packets)).toBeUndefined()
+    })
+    expect(tunnel.drops).toEqual({})
+  })
+})
+
+/** Of TCP and UDP flows of any shape. */
+function anyReads(random: SeededRandom): ReadonlyArray<Read> {
+  return Array.from({ length: 12 }, (_, port) => {
+    const options = { ...anyOptions(random), port }
+    const segmentSize = 1 + random.below(1400)
+    const payload = random.bytes(1 + random.below(Math.min(40_000, segmentSize * 30)))
+    const { bytes, packets } = largePacket({ ...options, payload, segmentSize })
+    return { bytes, cut: packets }
+  })
+}
