@@ -124,13 +124,18 @@ export class UdpTransport implements Transport {
   flush(): string | undefined {
     const { outgoing } = this
     let hasRetried = false
+    let isCutShort = false
     while (!outgoing.isEmpty) {
       const progress = this.isSplitting ? this.sendOne() : outgoing.send(this.fd)
       if (progress >= 0) {
         if (!this.isSplitting) this.wrote(progress)
         hasRetried = false
+        // What stopped sendmmsg after its first message it keeps to itself: here nothing that stays, so most likely ICMP's word.
+        if (isCutShort) this.onError(EMSGSIZE)
+        isCutShort = !this.isSplitting && !outgoing.isEmpty
         continue
       }
+      isCutShort = false
       const reason = errno()
       if (reason === EAGAIN) {
         this.isBlocked = true

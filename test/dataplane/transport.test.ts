@@ -19,7 +19,7 @@ import {
   setSendBuffer,
 } from "../../src/linux/index.ts"
 import { SeededRandom } from "../support/network.ts"
-import { udpPair } from "../support/pair.ts"
+import { soon, udpPair } from "../support/pair.ts"
 
 function counted() {
   const memory = createCounterMemory()
@@ -374,6 +374,31 @@ test("UDP: what the kernel refuses to cut goes by itself, once that is said, and
   expect(receiveBytes(other, scratch.address, scratch.length)).toBe(2000)
   transport.close()
   closeFd(other)
+})
+
+test("UDP: an error that sendmmsg keeps to itself, as it does after its first message, has the path looked at", async () => {
+  const { counters, count } = counted()
+  const told: Array<number> = []
+  const offloads = new Offloads(["udp-segment"], () => {})
+  const transport = new UdpTransport(new Arena(2 * 1024 * 1024), counters, offloads, (reason) => told.push(reason))
+  const [fd, other] = udpPair(4)
+  transport.open(fd)
+  let sent = 0
+  const send = () => {
+    for (let i = 0; i < 3; i++) queue(transport, 100 + i, i)
+    sent += 3
+    expect(transport.flush()).toBeUndefined()
+  }
+  send()
+  expect(told).toEqual([])
+  // From now on each datagram is answered by ICMP, which the next one of the batch meets.
+  closeFd(other)
+  await soon("the path is to be looked at", () => {
+    send()
+    return told.includes(EMSGSIZE)
+  })
+  expect(count("transportWritePackets")).toBe(sent)
+  transport.close()
 })
 
 test("UDP: a descriptor that is no socket is the end of the transport", () => {
