@@ -30,7 +30,10 @@ testCulvert(
     await using leaks = await Leaks.watch(lab)
     const routes = await tunnelRoutes()
     client.child.signal("SIGUSR2")
-    expect((await client.event("part_crashed")).part).toBe("data plane worker")
+    expect(await client.event("part_crashed")).toMatchObject({
+      part: "data plane worker",
+      cause: expect.stringContaining("'keyId'"),
+    })
     await client.event("connected", 20_000, 2)
     await bench.carriesTraffic()
     // The server saw no end of the old session, so the address is another; the routes are the same.
@@ -45,10 +48,10 @@ testCulvert("five crashes within a minute end it with exit code 1, and the kill 
   const { lab } = bench
   await using _ = await bench.serve(options)
   await using client = bench.connect(options, {}, crashing("worker"))
-  for (let round = 1; round <= 5; round++) {
-    await client.event("connected", 20_000, round)
+  await client.ready()
+  for (let crash = 1; crash <= 5; crash++) {
     client.child.signal("SIGUSR2")
-    await client.event("part_crashed", 20_000, round)
+    await client.event("part_crashed", 20_000, crash)
   }
   expect(await client.child.exited()).toBe(1)
   expect(client.events("failed").at(-1)?.message).toMatch(/^data plane worker crashed 5 times within a minute/)
@@ -62,8 +65,9 @@ testCulvert("five crashes within a minute end it with exit code 1, and the kill 
 })
 
 testCulvert(
-  "a crash of the HTTP server is told, and it answers on the same port, with what it had counted",
+  "a crash of the HTTP server is told, and it answers on the same port, with what it had counted; the fifth is the end",
   async () => {
+    const { lab } = bench
     await using _ = await bench.serve(options)
     await using client = bench.connect(options, {}, crashing("http"))
     await client.ready()
@@ -75,7 +79,15 @@ testCulvert(
     expect(await client.body("/metrics")).toContain('openvpn_client_connects_total{result="success"} 1\n')
     expect(client.events("connected")).toHaveLength(1)
     await bench.carriesTraffic()
-    expect((await client.stop()).code).toBe(0)
+    for (let crash = 2; crash <= 5; crash++) {
+      client.child.signal("SIGUSR2")
+      await client.event("part_crashed", 20_000, crash)
+      if (crash < 5) await client.becomes("/readyz", 200)
+    }
+    expect(await client.child.exited()).toBe(1)
+    expect(client.events("failed").at(-1)?.message).toMatch(/^HTTP server crashed 5 times within a minute/)
+    expect(await lab.client.succeed(["nft", "list", "table", "inet", "culvert"])).toContain("policy drop")
+    await lab.client.succeed(["nft", "delete", "table", "inet", "culvert"])
   },
 )
 
