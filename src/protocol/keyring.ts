@@ -8,8 +8,9 @@
  * - The peer sends with it itself (`confirm`): the only proof there is.
  * - The peer acknowledged everything and then stayed silent for so long that two retransmissions of its last message are
  *   overdue: had our acknowledgement been lost, it would have come again. They follow after 2, 6, 14, 30 s (`tls-timeout`,
- *   doubling), so the silence needed is 3.5 `tls-timeout` plus three times what the retransmissions until now took. Without
- *   this rule a server that renegotiates more often than the next one allows would forget the key we still send with.
+ *   doubling), so the silence needed is 3.5 `tls-timeout` plus three times what the retransmissions until now took.
+ * - The peer began this negotiation, and half as long has passed as lay between its beginning and that of the one before. The
+ *   peer may begin the next one so soon, and forgets the older key in that moment, with our packets under it still on their way.
  * - min(hand-window, reneg-sec / 2) since the negotiation began, as OpenVPN waits: by then the peer has the keys or gave up.
  * - The next negotiation begins: the peer only agrees to it with the keys in place, and forgets the older ones.
  * - The older key expires.
@@ -98,11 +99,13 @@ export class Keyring {
     if (this.#newest === undefined || this.#older === undefined || this.#newest.state.keyId === this.#sending)
       return undefined
     const { state, since } = this.#newest
+    const { startedAt } = this.#older.state
     const { handWindow, renegSec, tlsTimeout } = this.#timers
     const certain = state.startedAt + Math.min(handWindow, renegSec > 0 ? renegSec / 2 : handWindow) * 1000
     const heard = state.lastReceive ?? since
     const silent = state.isSettled ? heard + 3 * (heard - since) + 3.5 * tlsTimeout * 1000 : certain
-    return Math.min(certain, silent, this.#older.expiresAt ?? certain)
+    const usual = state.isPeers && state.isSettled ? since + (state.startedAt - startedAt) / 2 : certain
+    return Math.min(certain, silent, usual, this.#older.expiresAt ?? certain)
   }
 
   #useNewest(): void {

@@ -29,6 +29,8 @@ import { type Message, ReliableReceiver, ReliableSender } from "./reliability.ts
 
 export interface KeyStateOptions {
   readonly keyId: number
+  /** The peer begins the negotiation. */
+  readonly isPeers: boolean
   readonly tls: Tls
   readonly random: Random
   /** Milliseconds to the first retransmission. */
@@ -74,6 +76,7 @@ type Phase =
 export class KeyState {
   readonly keyId: number
   readonly startedAt: Instant
+  readonly isPeers: boolean
   readonly #options: KeyStateOptions
   readonly #sender: ReliableSender
   readonly #receiver = new ReliableReceiver()
@@ -95,6 +98,7 @@ export class KeyState {
     options: KeyStateOptions,
   ) {
     this.keyId = options.keyId
+    this.isPeers = options.isPeers
     this.startedAt = now
     this.#options = options
     this.#sender = new ReliableSender(options.tlsTimeout)

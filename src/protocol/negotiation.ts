@@ -48,8 +48,8 @@ export class Negotiation {
     return this.#state
   }
 
-  softReset(now: Instant, keyId: number): KeyState {
-    this.#state = this.#newKeyState(now, keyId)
+  softReset(now: Instant, keyId: number, isPeers: boolean): KeyState {
+    this.#state = this.#newKeyState(now, keyId, isPeers)
     this.#nextKeyId = after(keyId)
     return this.#state
   }
@@ -87,13 +87,14 @@ export class Negotiation {
     return (now - this.#startedAt) / 1000
   }
 
-  #newKeyState(now: Instant, keyId: number): KeyState {
+  #newKeyState(now: Instant, keyId: number, isPeers = false): KeyState {
     const { wrapping } = this.#options
     const hardReset = wrapping._tag === "TlsCryptV2" ? Opcode.HardResetClientV3 : Opcode.HardResetClientV2
     const options = keyStateOptions(this.#options, this.#channel.wrapOverhead(keyId))
     return new KeyState(now, keyId === 0 ? hardReset : Opcode.SoftResetV1, {
       ...options,
       keyId,
+      isPeers,
       introduce: () => {
         if (keyId === 0) this.#emit({ type: "introducing" })
         return options.introduce()

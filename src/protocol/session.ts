@@ -84,7 +84,7 @@ export class Session {
       return false
     }
     const { keyId } = opened.success
-    this.#deliver(now, this.#stateOf(keyId) ?? this.#softReset(now, keyId), opened.success)
+    this.#deliver(now, this.#stateOf(keyId) ?? this.#softReset(now, keyId, true), opened.success)
     return true
   }
 
@@ -101,7 +101,7 @@ export class Session {
   /** Begins a soft reset, unless one is under way or the first keys are not there yet. */
   renegotiate(now: Instant): void {
     if (this.#state !== "open" || !this.#canRenegotiate()) return
-    this.#softReset(now, this.#negotiation.nextKeyId).timeout(now)
+    this.#softReset(now, this.#negotiation.nextKeyId, false).timeout(now)
   }
 
   /** The first data packet under this key was authenticated: the server has it, so it may be sent with. */
@@ -203,9 +203,10 @@ export class Session {
     return this.#negotiation.state === undefined && this.#keyring.newest !== undefined
   }
 
-  #softReset(now: Instant, keyId: number): KeyState {
+  /** `isPeers`: the server began it. */
+  #softReset(now: Instant, keyId: number, isPeers: boolean): KeyState {
     this.#keyring.negotiationStarted(now)
-    return this.#negotiation.softReset(now, keyId)
+    return this.#negotiation.softReset(now, keyId, isPeers)
   }
 
   #handle(now: Instant, state: KeyState, event: KeyStateEvent): void {

@@ -60,7 +60,7 @@ export interface SessionOptions {
 export const keyStateOptions = (
   options: SessionOptions,
   wrapOverhead: number,
-): Omit<KeyStateOptions, "keyId" | "ackLimit" | "transmit"> => ({
+): Omit<KeyStateOptions, "keyId" | "isPeers" | "ackLimit" | "transmit"> => ({
   tls: options.tls,
   random: options.random,
   tlsTimeout: options.timers.tlsTimeout * 1000,

@@ -54,11 +54,17 @@ testCulvert.skipIf(outage === 0).each(scenes)(
     await using _ = await bench.serve(options)
     await using client = bench.connect(options, { lines: ["connect-timeout 5"] })
     await client.ready()
-    const chain = "add chain inet away in { type filter hook prerouting priority raw; policy drop; }"
-    await far.succeed(["nft", `add table inet away; ${chain}; add rule inet away in iifname != outer accept`])
-    await Bun.sleep(outage * 1000)
+    const drops = [
+      "add chain inet away in { type filter hook prerouting priority raw; }; add rule inet away in iifname outer drop",
+      "add chain inet away out { type filter hook output priority raw; }; add rule inet away out oifname outer drop",
+    ]
+    await far.succeed(["nft", `add table inet away; ${drops.join("; ")}`])
+    try {
+      await Bun.sleep(outage * 1000)
+    } finally {
+      await far.succeed(["nft", "delete table inet away"])
+    }
     expect(client.events("disconnected").filter(({ established }) => established)).toHaveLength(connects - 1)
-    await far.succeed(["nft", "delete table inet away"])
     const back = performance.now()
     await eventually(30_000, "traffic", answers)
     const seconds = ((performance.now() - back) / 1000).toFixed(1)

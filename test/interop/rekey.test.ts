@@ -44,16 +44,19 @@ const rekeys = Number(process.env.REKEYS ?? 3)
 /** Seconds (`REKEY_SECONDS`) between two of them, as either side starts them; both at once: simultaneous ones. */
 const pause = Number(process.env.REKEY_SECONDS ?? 5)
 
+/** Where nothing comes back, nothing tells the client that the server has the new key. */
 test.each([
-  { who: "the server", server: { renegSec: pause }, client: [] },
-  { who: "the client", server: { renegSec: 0 }, client: [`reneg-sec ${pause} ${pause}`] },
-  { who: "both at once", server: { renegSec: pause }, client: [`reneg-sec ${pause} ${pause}`] },
+  { who: "the server", where: "to it", renegSec: pause, client: [], isOneWay: true },
+  { who: "the client", where: "both ways", renegSec: 0, client: [`reneg-sec ${pause} ${pause}`] },
+  { who: "both at once", where: "both ways", renegSec: pause, client: [`reneg-sec ${pause} ${pause}`] },
 ])(
-  "started by $who again and again: 1,000 sequence-numbered datagrams a second both ways all arrive",
-  async (scene) => {
+  "started by $who again and again: 1,000 sequence-numbered datagrams a second $where all arrive",
+  async ({ who, renegSec, client: lines, isOneWay = false }) => {
     const { lab } = bench
-    await using server = await bench.serve(scene.server)
-    await using client = bench.connect(scene.server, { lines: scene.client })
+    // While the server computes for TLS nobody reads its socket.
+    const options = { renegSec, lines: ["rcvbuf 1048576"] }
+    await using server = await bench.serve(options)
+    await using client = bench.connect(options, { lines })
     await client.ready()
     // A rate that two busy cores carry without dropping: what is lost then, is lost to the renegotiation.
     const fullBefore = await fullQueues(lab)
@@ -61,10 +64,9 @@ test.each([
     let [lost, total] = [0, 0]
     await eventually(rekeys * pause * 3000, `${rekeys} renegotiations`, async () => {
       const seconds = rekeys * pause
-      const flows = await Promise.all([
-        iperf3(lab, tunnel.ipv4, seconds, datagrams),
-        iperf3(lab, tunnel.ipv6, seconds, [...datagrams, "-R"], 5202),
-      ])
+      const up = iperf3(lab, tunnel.ipv4, seconds, datagrams)
+      const down = isOneWay ? [] : [iperf3(lab, tunnel.ipv6, seconds, [...datagrams, "-R"], 5202)]
+      const flows = await Promise.all([up, ...down])
       for (const flow of flows) {
         lost += flow.lost
         total += flow.total
@@ -75,9 +77,7 @@ test.each([
     // On a busy machine a reader comes too late and the kernel's queues overflow: it counts those, and they are not ours.
     const late = (await fullQueues(lab)) - fullBefore
     if (process.env.REKEYS !== undefined)
-      console.log(
-        `${scene.who}: ${handshakes(server) - 1} renegotiations, ${total} datagrams, ${lost} lost, ${late} late`,
-      )
+      console.log(`${who}: ${handshakes(server) - 1} renegotiations, ${total} datagrams, ${lost} lost, ${late} late`)
     expect({ lost: Math.max(0, lost - late), complaints: complaints(server), drops: await keyDrops(client) }).toEqual({
       lost: 0,
       complaints: {},

@@ -90,6 +90,19 @@ describe("the key that sends", () => {
     expect([...pair.client.keys.keys()]).toEqual([0, 1])
   })
 
+  test("is the new one halfway to the next negotiation of a server that begins them often", () => {
+    const pair = new Pair({ conditions: perfect }).connect()
+    for (const keyId of [1, 2, 3]) {
+      pair.network.pass(1_500)
+      pair.server.renegotiate(pair.now)
+      expect(pair.network.run(renewed(pair, keyId), 10_000)).toBe(true)
+      pair.network.pass(500)
+      expect(pair.client.sending).toBe(keyId - 1)
+      pair.network.pass(1_200)
+      expect(pair.client.sending).toBe(keyId)
+    }
+  })
+
   test("stays the old one while the server's last acknowledgements are missing, up to half of reneg-sec", () => {
     const pair = new Pair({ client: { timers: { ...timers, renegSec: 60 } } }).connect()
     const started = pair.now
