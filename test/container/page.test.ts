@@ -83,6 +83,11 @@ async function look(url: string, scene: Scene): Promise<void> {
   await shows("nothing heard from the server for 60 s; next attempt in")
   await Bun.write(join(artifacts, "page-waiting.png"), await browser.screenshot())
 
+  scene.change({ phase: "connected", handover: { since: Date.now() - 60_000 } })
+  await shows("under way for 1 min")
+  scene.change({ handover: undefined, lastHandover: { at: Date.now(), ok: false, message: "the login was refused" } })
+  await shows("ago: the login was refused")
+
   expect(browser.requests.filter((asked) => !asked.startsWith(url) && !asked.startsWith("data:"))).toEqual([])
   expect(browser.complaints).toEqual([])
 }
