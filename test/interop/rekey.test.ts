@@ -54,7 +54,7 @@ test.each([
   async ({ who, renegSec, client: lines, isOneWay = false }) => {
     const { lab } = bench
     // While the server computes for TLS nobody reads its socket.
-    const options = { renegSec, lines: ["rcvbuf 1048576"] }
+    const options = { renegSec, lines: ["rcvbuf 1048576", "txqueuelen 5000"] }
     await using server = await bench.serve(options)
     await using client = bench.connect(options, { lines })
     await client.ready()
@@ -106,7 +106,8 @@ test.each(["udp", "tcp"] as const)(
 )
 
 test("more than seven renegotiations: key ids start again at 1", async () => {
-  await using server = await bench.serve({ renegSec: 1 })
+  // Two seconds: the server forgets a key when the next but one begins, and a busy machine may be late by one.
+  await using server = await bench.serve({ renegSec: 2 })
   await using client = bench.connect({})
   await client.ready()
   await eventually(45_000, "ten handshakes", async () => {
