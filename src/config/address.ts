@@ -41,35 +41,79 @@ export const ipv4Network = (address: string, prefix: number): string => {
   return formatIpv4(Math.floor((parseIpv4(address) ?? 0) / size) * size)
 }
 
+/** The same; an address that has no host bits is given back as it is. */
 export const ipv6Network = (address: string, prefix: number): string => {
-  const hostBits = BigInt(128 - prefix)
-  return formatIpv6(((parseIpv6(address) ?? 0n) >> hostBits) << hostBits)
+  const groups = groupsOf(address) ?? []
+  const masked = groups.map((group, index) => {
+    const hostBits = Math.min(16, Math.max(0, 16 * (index + 1) - prefix))
+    return (group >> hostBits) << hostBits
+  })
+  return masked.every((group, index) => group === groups[index]) ? address : writeGroups(masked)
 }
+
+export const isIpv6 = (text: string): boolean => groupsOf(text) !== undefined
 
 /** RFC 4291 text without a zone; a dotted IPv4 address may stand at the end. */
-export const parseIpv6 = (text: string): bigint | undefined => {
-  if (text.length > 45 || !text.includes(":")) return undefined
-  const lastColon = text.lastIndexOf(":")
-  const tail = text.slice(lastColon + 1)
-  const embedded = tail.includes(".") ? parseIpv4(tail) : undefined
-  if (tail.includes(".") && embedded === undefined) return undefined
-  const hex =
-    embedded === undefined
-      ? text
-      : `${text.slice(0, lastColon + 1)}${Math.floor(embedded / 65536).toString(16)}:${(embedded % 65536).toString(16)}`
-  const halves = hex.split("::")
-  if (halves.length > 2) return undefined
-  const [front, back] = halves.map((half) => (half === "" ? [] : half.split(":")))
-  const count = front!.length + (back?.length ?? 0)
-  if (back === undefined ? count !== 8 : count > 7) return undefined
-  const groups = [...front!, ...new Array<string>(8 - count).fill("0"), ...(back ?? [])]
-  if (!groups.every((group) => /^[0-9A-Fa-f]{1,4}$/.test(group))) return undefined
-  return groups.reduce((address, group) => address * 65536n + BigInt(`0x${group}`), 0n)
-}
+export const parseIpv6 = (text: string): bigint | undefined =>
+  groupsOf(text)?.reduce((address, group) => (address << 16n) + BigInt(group), 0n)
 
 /** RFC 5952: lower case, the longest run of two or more zero groups as `::`. */
-export const formatIpv6 = (address: bigint): string => {
-  const groups = Array.from({ length: 8 }, (_, index) => Number((address >> BigInt(112 - 16 * index)) & 0xffffn))
+export const formatIpv6 = (address: bigint): string =>
+  writeGroups(Array.from({ length: 8 }, (_, index) => Number((address >> BigInt(112 - 16 * index)) & 0xffffn)))
+
+/** The text of an address in the form of `formatIpv6`. */
+export const canonicalIpv6 = (text: string): string | undefined => {
+  const groups = groupsOf(text)
+  return groups && writeGroups(groups)
+}
+
+/** The eight groups of 16 bits. */
+const groupsOf = (text: string): ReadonlyArray<number> | undefined => {
+  if (text.length > 45) return undefined
+  const groups: Array<number> = []
+  // How many groups stand before `::`.
+  let gap = text.startsWith("::") ? 0 : undefined
+  let group = 0
+  let digits = 0
+  let start = gap === undefined ? 0 : 2
+  for (let index = start; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code === colon) {
+      if (digits === 0 || index === text.length - 1) return undefined
+      groups.push(group)
+      group = 0
+      digits = 0
+      if (text.charCodeAt(index + 1) === colon) {
+        if (gap !== undefined) return undefined
+        gap = groups.length
+        index++
+      }
+      start = index + 1
+    } else if (code === dot) {
+      const embedded = parseIpv4(text.slice(start))
+      if (embedded === undefined) return undefined
+      groups.push(Math.floor(embedded / 65536))
+      group = embedded % 65536
+      break
+    } else {
+      const digit = hexDigit(code)
+      if (digit === undefined || ++digits > 4) return undefined
+      group = group * 16 + digit
+    }
+  }
+  if (digits > 0) groups.push(group)
+  if (gap === undefined) return groups.length === 8 ? groups : undefined
+  if (groups.length > 7) return undefined
+  return [...groups.slice(0, gap), ...new Array<number>(8 - groups.length).fill(0), ...groups.slice(gap)]
+}
+
+const hexDigit = (code: number): number | undefined => {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30
+  const letter = code | 0x20
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : undefined
+}
+
+const writeGroups = (groups: ReadonlyArray<number>): string => {
   let start = -1
   let length = 1
   for (let index = 0; index < 8; index++) {
@@ -80,6 +124,15 @@ export const formatIpv6 = (address: bigint): string => {
       length = end - index
     }
   }
-  const hex = groups.map((group) => group.toString(16))
-  return start < 0 ? hex.join(":") : `${hex.slice(0, start).join(":")}::${hex.slice(start + length).join(":")}`
+  let text = ""
+  for (let index = 0; index < 8; index++) {
+    if (index === start) {
+      text += "::"
+      index += length - 1
+    } else text += `${text === "" || text.endsWith(":") ? "" : ":"}${groups[index]!.toString(16)}`
+  }
+  return text
 }
+
+const colon = 0x3a
+const dot = 0x2e

@@ -4,7 +4,7 @@
  */
 import { Contents, type ReadFile } from "./content.ts"
 import { Diagnostics, quote } from "./diagnostic.ts"
-import { rowOf } from "./directives.ts"
+import { type DirectiveName, rowOf } from "./directives.ts"
 import { credentialsOf, identityOf, requireProof } from "./identity.ts"
 import { type Inspection, inspectIdentity, inspectTrust } from "./inspection.ts"
 import {
@@ -128,9 +128,10 @@ const staticKeyOf = (
   report: Diagnostics,
 ): Own<StaticKeyProfile> | undefined => {
   const secret = settings.last("secret")!
-  for (const name of tlsOnly) {
-    const inBlocks = settings.all("connection").flatMap(({ inner }) => inner?.settings.last(name) ?? [])
-    for (const other of [settings.last(name), ...inBlocks].filter((setting) => setting !== undefined)) {
+  for (const place of [settings, ...settings.all("connection").flatMap(({ inner }) => inner?.settings ?? [])]) {
+    for (const name of place.names()) {
+      const other = tlsOnly.has(name) ? place.last(name) : undefined
+      if (other === undefined) continue
       // A time or a count that holds anyway contradicts nothing.
       if (typeof other.values[0] === "number" && isSame(rowOf(name).default, other.values)) continue
       report.error(
@@ -246,7 +247,7 @@ const isPeerVariable = (name: string): boolean => /^(UV|IV)_[A-Za-z0-9_]{1,64}$/
 const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
 
 /** What makes no sense where nothing is negotiated. */
-const tlsOnly = [
+const tlsOnly: ReadonlySet<DirectiveName> = new Set([
   "ca",
   "cert",
   "key",
@@ -273,4 +274,4 @@ const tlsOnly = [
   "reneg-bytes",
   "reneg-pkts",
   "push-peer-info",
-] as const
+])

@@ -1,5 +1,5 @@
 /** The directive `dns`: `server N ...` lines, gathered by their number, and `search-domains`. */
-import { parseIpv4, parseIpv6 } from "./address.ts"
+import { isIpv6, parseIpv4 } from "./address.ts"
 import { type Diagnostics, quote } from "./diagnostic.ts"
 import type { DnsServer, NetworkOptions } from "./profile.ts"
 import type { Setting } from "./settings.ts"
@@ -117,7 +117,7 @@ const readAddress = (text: string): Address | undefined => {
   const address = bracketed ?? ipv4 ?? text
   const number = port === undefined ? undefined : Number(port)
   if (number !== undefined && (number < 1 || number > 65535)) return undefined
-  const valid = ipv4 === undefined ? parseIpv6(address) !== undefined : parseIpv4(address) !== undefined
+  const valid = ipv4 === undefined ? isIpv6(address) : parseIpv4(address) !== undefined
   return valid ? { address, port: number } : undefined
 }
 

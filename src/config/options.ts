@@ -1,5 +1,5 @@
 /** Settings that a file and a push have in common: what they say about the network and about keepalive. */
-import { ipv4Network, ipv6Network, isIpv4, parseIpv6, prefixOfNetmask } from "./address.ts"
+import { ipv4Network, ipv6Network, isIpv4, isIpv6, prefixOfNetmask } from "./address.ts"
 import { type Diagnostics, quote } from "./diagnostic.ts"
 import { dnsOptions } from "./dns.ts"
 import type { KeepaliveOptions, NetworkOptions, RedirectFlag, Route } from "./profile.ts"
@@ -76,7 +76,7 @@ const route = (setting: Setting<ValuesOfRoute>, names: boolean, report: Diagnost
 const routeIpv6 = (setting: Setting<ValuesOfRouteIpv6>, report: Diagnostics): ReadonlyArray<Route> => {
   const [{ address, prefix }, written, metric] = setting.values
   const gateway = written?.replace(/_ipv6$/, "")
-  if (gateway !== undefined && parseIpv6(gateway) === undefined && !routeKeywords.includes(gateway)) {
+  if (gateway !== undefined && !isIpv6(gateway) && !routeKeywords.includes(gateway)) {
     report.error(setting, `route-ipv6: expected an IPv6 address as gateway, not ${quote(gateway)}`)
     return []
   }
@@ -119,7 +119,7 @@ const dhcpOption = (
 ): NetworkOptions["dhcpOptions"] => {
   const [written, value = ""] = setting.values
   const type = written.toUpperCase()
-  const isAddress = type === "DNS6" ? parseIpv6(value) !== undefined : isIpv4(value) || parseIpv6(value) !== undefined
+  const isAddress = type === "DNS6" ? isIpv6(value) : isIpv4(value) || isIpv6(value)
   if (addressTypes.includes(type) && !isAddress) {
     report.error(setting, `dhcp-option ${type}: expected an IP address, not ${quote(value)}`)
     return []

@@ -84,11 +84,11 @@ export class Settings {
 
   /** The occurrence that holds. */
   last<N extends DirectiveName>(name: N): Setting<ValuesOf<N>> | undefined {
-    const own = this.all(name)
-    if (own.length > 0 || this.#outer === undefined) return own[own.length - 1]
+    const own = this.#settings.length > few ? this.#index().get(name)?.at(-1) : this.#lastAmong(name)
+    if (own !== undefined || this.#outer === undefined) return own as Setting<ValuesOf<N>> | undefined
     const { settings, line } = this.#outer
     const above = settings.all(name)
-    return above[countUpTo(above, line) - 1]
+    return above.length === 0 ? undefined : above[countUpTo(above, line) - 1]
   }
 
   /**
@@ -149,6 +149,12 @@ export class Settings {
       else found.push(setting)
     }
     return found
+  }
+
+  #lastAmong(name: DirectiveName): Setting | undefined {
+    for (let index = this.#settings.length - 1; index >= 0; index--)
+      if (this.#settings[index]!.name === name) return this.#settings[index]
+    return undefined
   }
 
   #index(): ReadonlyMap<DirectiveName, ReadonlyArray<Setting>> {

@@ -3,7 +3,7 @@
  * it expects; the caller adds what it found and where.
  */
 import * as Result from "effect/Result"
-import { formatIpv6, isIpv4, netmaskOfPrefix, parseIpv6, prefixOfNetmask } from "./address.ts"
+import { canonicalIpv6, isIpv4, isIpv6, netmaskOfPrefix, prefixOfNetmask } from "./address.ts"
 
 export interface Grammar<A> {
   /** As the reference page shows the word: `host`, `seconds`, `udp|tcp`. */
@@ -67,9 +67,7 @@ export const deviceName: Grammar<string> = matching(
 export const host: Grammar<string> = matching(
   "host",
   "a host name or an IP address",
-  (value) =>
-    value.length <= 255 &&
-    (/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(value) || parseIpv6(value) !== undefined),
+  (value) => value.length <= 255 && (/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(value) || isIpv6(value)),
 )
 
 export const ipv4: Grammar<string> = matching("ipv4", "an IPv4 address", isIpv4)
@@ -77,8 +75,8 @@ export const ipv4: Grammar<string> = matching("ipv4", "an IPv4 address", isIpv4)
 export const ipv6: Grammar<string> = {
   syntax: "ipv6",
   read: (text) => {
-    const address = parseIpv6(text)
-    return address === undefined ? Result.fail("an IPv6 address") : Result.succeed(formatIpv6(address))
+    const address = canonicalIpv6(text)
+    return address === undefined ? Result.fail("an IPv6 address") : Result.succeed(address)
   },
   write: (value) => value,
 }
@@ -103,11 +101,11 @@ export const ipv6Prefix: Grammar<Prefixed> = {
   syntax: "ipv6/bits",
   read: (text) => {
     const slash = text.indexOf("/")
-    const address = parseIpv6(slash < 0 ? text : text.slice(0, slash))
+    const address = canonicalIpv6(slash < 0 ? text : text.slice(0, slash))
     const bits = slash < 0 ? "64" : text.slice(slash + 1)
     const valid = address !== undefined && /^[0-9]{1,3}$/.test(bits) && Number(bits) <= 128
     return valid
-      ? Result.succeed({ address: formatIpv6(address), prefix: Number(bits) })
+      ? Result.succeed({ address, prefix: Number(bits) })
       : Result.fail("an IPv6 address with a prefix length of 0 to 128")
   },
   write: ({ address, prefix }) => `${address}/${prefix}`,

@@ -4,7 +4,7 @@ import { parse, readPush } from "../../src/config/index.ts"
 import { checkFile, damagedFile, mutate, read } from "../fuzz/config-files.ts"
 import { generator } from "./generate.ts"
 
-for (const seed of [20260701, 20260702, 20260703, 20260704]) {
+for (const seed of [20260701, 20260702]) {
   test(`5,000 damaged files (seed ${seed}): a profile that prints and parses back, or errors at places that exist`, () => {
     const random = generator(seed)
     let valid = 0

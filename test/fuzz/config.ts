@@ -43,8 +43,17 @@ const large: Readonly<Record<string, string>> = {
   comments: minimal("# forty characters of a comment, or more\n".repeat(size / 41)),
   "a block": minimal().replace("<ca>\n", `<ca>\n${"forty characters of an explanation, yes.\n".repeat(size / 41)}`),
   routes: minimal("route 10.0.0.0 255.0.0.0\n".repeat(size / 25)),
+  "IPv6 routes": minimal("route-ipv6 fd00::/8\n".repeat(size / 20)),
   remotes: minimal("remote vpn.example.com 1194 udp\n".repeat(size / 32)),
   "connection blocks": minimal("<connection>\nremote a\n</connection>\n".repeat(size / 36)),
+  "connection blocks with a line of their own": minimal(
+    "<connection>\nremote a\nbind\n</connection>\n".repeat(size / 41),
+  ),
+  "connection blocks under different lines": minimal(
+    "port 1\n<connection>\nremote a\n</connection>\n".repeat(size / 43),
+  ),
+  "empty connection blocks": minimal("<connection>\n</connection>\n".repeat(size / 27)),
+  "blocks that are not closed": "<ca>\nAAAA\n".repeat(size / 10),
   "lines without words": minimal("persist-tun\n".repeat(size / 12)),
   quotations: minimal('setenv UV_X "a b"\n'.repeat(size / 18)),
   "escaped blanks": minimal("setenv UV_X a\\ b\\ c\n".repeat(size / 20)),
