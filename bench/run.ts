@@ -1,7 +1,7 @@
 /**
  * `bun run bench [--short] [--only client,pair,micro] [--root DIRECTORY]`: Culvert beside OpenVPN in one run. Prints a table
  * and writes `bench/report.md` and `bench/throughput.svg`. `--short` takes a minute and writes nothing; `--root` runs the
- * programs in another userland, such as one that `debootstrap trixie DIRECTORY` made with openvpn and openssl in it.
+ * programs in another userland, such as one that `debootstrap trixie DIRECTORY` made (`docs/performance.md` has the command).
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, release, tmpdir, totalmem } from "node:os"
