@@ -30,7 +30,7 @@ const linkNames = [
   "lastReceive",
   /** The last data packet that was sealed for sending, pings included. */
   "lastSend",
-  /** The last IP packet from or to the tun, and the bytes of all of them. */
+  /** The last IP packet from or to the tun, those that a server sends to all its clients left out; the bytes of all packets. */
   "lastTunActivity",
   "tunBytes",
   /** Since the current sending key came into use, and only under it; bytes are those of both directions. */

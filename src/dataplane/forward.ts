@@ -23,6 +23,7 @@ import { type Fragmenter, LARGEST, WHOLE_HEADER } from "./fragment.ts"
 import type { KeySlot } from "./keyslots.ts"
 import type { Link } from "./link.ts"
 import { clampFrameMss, clampMss } from "./mss.ts"
+import { isToMany } from "./multicast.ts"
 import type { Offloads } from "./offload.ts"
 import { Parking } from "./parking.ts"
 import { Segmenter } from "./segment.ts"
@@ -420,9 +421,12 @@ export class Forwarder implements PacketSink {
   private writeTun(link: Link, memory: Region, payload: number, length: number): number {
     if (this.tun.fd < 0) return Drop.noTun
     this.clamp(memory, payload, length)
+    const isActivity = !isToMany(memory.bytes, payload, length)
     const result = this.coalescer.add(memory, payload, length)
-    if (result === 0) this.countTun(link, length)
-    return result
+    if (result !== 0) return result
+    link.counts[LinkCounter.tunBytes]! += length
+    if (isActivity) link.counts[LinkCounter.lastTunActivity] = this.now
+    return 0
   }
 
   private clamp({ bytes }: Region, at: number, length: number): void {

@@ -122,6 +122,34 @@ describe.each([...transports])("over %s", (kind) => {
     expect(harness.linkCounter("lastSend")).toBeGreaterThan(0)
   })
 
+  test("what the server sends to everybody is delivered, and is no activity", async () => {
+    const { harness, far } = await connected(kind)
+    await using _ = harness
+    const toAllRouters = Uint8Array.of(
+      0x60,
+      0,
+      0,
+      0,
+      0,
+      0,
+      58,
+      255,
+      ...new Uint8Array(16),
+      0xff,
+      2,
+      ...new Uint8Array(14),
+    )
+    const toAllHosts = ipPacket(1)
+    toAllHosts[16] = 224
+    for (const packet of [toAllRouters, toAllHosts]) {
+      far.send(harness.peer.seal(packet))
+      expect(await harness.tun.next()).toEqual(packet)
+    }
+    await harness.flush()
+    expect(harness.linkCounter("tunBytes")).toBe(toAllRouters.length + toAllHosts.length)
+    expect(harness.linkCounter("lastTunActivity")).toBe(0)
+  })
+
   test("a change of keys under traffic loses nothing; a retired key is unknown", async () => {
     const { harness, far } = await connected(kind)
     await using _ = harness
