@@ -89,10 +89,14 @@ export const serve = Effect.fnUntraced(function* (connection: Established, { has
   return yield* Effect.raceFirst(Effect.andThen(takeHost, policies), driver.ended)
 })
 
-export const activityOf = ({ link, driver }: Established, now: () => number): Activity => ({
+/** Control packets count as life where a key of their own proves that they are the server's. */
+export const activityOf = ({ link, driver, remote }: Established, now: () => number): Activity => ({
   now,
   lastSend: () => link.counter("lastSend"),
-  lastReceive: () => Math.max(link.counter("lastReceive"), driver.session.lastReceive ?? 0),
+  lastReceive: () =>
+    remote.controlWrapping._tag === "Plain"
+      ? link.counter("lastReceive")
+      : Math.max(link.counter("lastReceive"), driver.session.lastReceive ?? 0),
   tunnelBytes: () => link.counter("tunBytes"),
   ping: link.ping,
 })

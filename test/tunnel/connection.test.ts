@@ -4,10 +4,14 @@ import { TlsContext } from "../../src/openssl/index.ts"
 import { keepUp } from "../../src/tunnel/keepup.ts"
 import { StatusRef } from "../../src/tunnel/status.ts"
 import { Wishes } from "../../src/tunnel/wishes.ts"
+import { staticKey } from "../config/fixtures.ts"
 import { Authority, SERVER } from "../openssl/authority.ts"
+import { tlsCrypt } from "../protocol/pair.ts"
 import { it } from "../support/effect.ts"
 import { MemoryPlane } from "../support/plane.ts"
 import { attempt, elapse, profile, pushReply, reasonOf, server, world } from "./attempt.ts"
+
+const plain = { _tag: "Plain" } as const
 
 it.effect("connects: routes first, then the status says so", () =>
   Effect.gen(function* () {
@@ -59,6 +63,32 @@ it.effect(
       expect(plane.opened).toHaveLength(1)
     }),
 )
+
+for (const { what, wrapping, directives, deadAt } of [
+  { what: "is no sign of life where anybody could have sent it", wrapping: plain, directives: "", deadAt: 60 },
+  {
+    what: "is a sign of life where a key of its own proves that it is the server's",
+    wrapping: tlsCrypt,
+    directives: `<tls-crypt>\n${staticKey}</tls-crypt>`,
+    deadAt: 110,
+  },
+]) {
+  it.effect(`a control packet ${what}`, () =>
+    Effect.gen(function* () {
+      const peer = server({ wrapping })
+      const plane = new MemoryPlane(() => peer)
+      const { fiber } = yield* attempt(plane, profile(directives))
+      yield* elapse("1 millis")
+      yield* elapse("50 seconds")
+      peer.say(50_000, "INFO,still here")
+      plane.deliver()
+      yield* elapse(`${deadAt - 50 - 1} seconds`)
+      expect(fiber.pollUnsafe()).toBeUndefined()
+      yield* elapse("1 second")
+      expect(yield* reasonOf(fiber)).toMatchObject({ tag: "PingRestart" })
+    }),
+  )
+}
 
 it.effect("the device follows the path to the server, down and up again, but not beyond what the server allows", () =>
   Effect.gen(function* () {
