@@ -281,16 +281,17 @@ export class UdpTransport implements Transport {
 
   /**
    * EIO: the device cannot compute checksums, so nothing is sent together any more. The other errors come from a path whose
-   * packets are smaller than these datagrams: smaller ones may go together still.
+   * packets are smaller than these datagrams: smaller ones may go together still, until they are refused as well, which is no news.
    */
   private split(reason: number): void {
     const { outgoing } = this
     this.isSplitting = true
     const size = outgoing.headSize
+    const isNews = reason === EIO || outgoing.segmentLimit === Number.POSITIVE_INFINITY
     outgoing.segmentLimit = reason === EIO ? 0 : Math.min(outgoing.segmentLimit, size)
     if (reason !== EIO) this.onError(EMSGSIZE)
     const which = reason === EIO ? "" : ` for datagrams of ${size} bytes`
-    this.offloads.report("udp-segment", false, `sendmmsg: ${errnoName(reason)}${which}`)
+    if (isNews) this.offloads.report("udp-segment", false, `sendmmsg: ${errnoName(reason)}${which}`)
   }
 
   private wrote(messages: number): void {

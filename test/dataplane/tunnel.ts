@@ -26,8 +26,8 @@ export const ways: ReadonlyArray<readonly [string, ReadonlyArray<OffloadName>, "
 export class Tunnel implements Disposable {
   /** Of the far tun. */
   writes = 0
-  readonly #near: End
-  readonly #far: End
+  readonly near: End
+  readonly far: End
   readonly #disabled: ReadonlyArray<OffloadName>
   readonly #hasHeader: boolean
 
@@ -35,8 +35,8 @@ export class Tunnel implements Disposable {
     this.#disabled = disabled
     this.#hasHeader = header === "virtio"
     const [near, far] = udpPair(4)
-    this.#near = new End(near, dataKey(0), disabled, this.#hasHeader)
-    this.#far = new End(far, mirrored(dataKey(0)), disabled, this.#hasHeader)
+    this.near = new End(near, dataKey(0), disabled, this.#hasHeader)
+    this.far = new End(far, mirrored(dataKey(0)), disabled, this.#hasHeader)
   }
 
   /** Whether the tun would hand this over in one piece. */
@@ -55,10 +55,10 @@ export class Tunnel implements Disposable {
     for (let next = 0; next < reads.length; ) {
       // As much as a socket's buffer holds for anybody.
       for (let bytes = 0; next < reads.length && bytes < 60_000; bytes += reads[next++]!.length)
-        if (!this.#near.tun.write(reads[next]!)) throw new Error("the tun is full")
-      this.#near.send()
-      await soon("all that was sent", () => this.#far.receive() === this.#near.sealed)
-      for (let written = this.#far.tun.read(); written !== undefined; written = this.#far.tun.read()) {
+        if (!this.near.tun.write(reads[next]!)) throw new Error("the tun is full")
+      this.near.send()
+      await soon("all that was sent", () => this.far.receive() === this.near.sealed)
+      for (let written = this.far.tun.read(); written !== undefined; written = this.far.tun.read()) {
         this.writes++
         packets.push(...(this.#hasHeader ? expanded(written) : [written]))
       }
@@ -68,40 +68,50 @@ export class Tunnel implements Disposable {
 
   /** Of both ends. */
   get drops(): Readonly<Record<string, number>> {
-    const all = [this.#near, this.#far].flatMap(({ counts }) => Object.entries(counts.all()))
+    const all = [this.near, this.far].flatMap(({ counts }) => Object.entries(counts.all()))
     return Object.fromEntries(all.filter(([name, count]) => name.startsWith("drop:") && count > 0))
   }
 
   [Symbol.dispose](): void {
-    for (const end of [this.#near, this.#far]) end[Symbol.dispose]()
+    for (const end of [this.near, this.far]) end[Symbol.dispose]()
   }
 }
 
 class End implements Disposable {
   readonly tun = new TunPair()
   readonly counts: CounterReader
-  readonly #forwarder: Forwarder
+  /** Which offloads were given up while packets were on the way, and why. */
+  readonly refused: Array<string> = []
+  readonly forwarder: Forwarder
+  readonly transport: UdpTransport
   readonly #link: Link
 
   constructor(fd: number, key: DataKey, disabled: ReadonlyArray<OffloadName>, hasHeader: boolean) {
     const arena = new Arena(4 * 1024 * 1024)
     const memory = createCounterMemory()
     const counters = new Counters(memory)
-    const offloads = new Offloads(disabled, () => {})
+    const offloads = new Offloads(disabled, (event) => {
+      if (event.type === "offload" && !event.isOn) this.refused.push(`${event.name}: ${event.reason}`)
+    })
     this.counts = counterReader(memory)
     const forwarder = new Forwarder(arena, counters, offloads, () => {})
     forwarder.tun.attach(this.tun.fd)
     forwarder.tun.hasHeader = hasHeader
     forwarder.tun.tso = offloads.isWanted("tso")
     forwarder.tun.uso = offloads.isWanted("uso")
-    const transport = new UdpTransport(arena, counters, offloads, () => {})
-    transport.open(fd)
-    this.#link = new Link(new KeySlots(arena), transport)
-    this.#link.begin(1, fd, transport, new Float64Array(16))
+    this.transport = new UdpTransport(arena, counters, offloads, () => {})
+    this.transport.open(fd)
+    this.#link = new Link(new KeySlots(arena), this.transport)
+    this.#link.begin(1, fd, this.transport, new Float64Array(16))
     this.#link.keys.install(key, { packets: 64, seconds: 15 })
     this.#link.keys.use(0)
     forwarder.takeUp(this.#link)
-    this.#forwarder = forwarder
+    this.forwarder = forwarder
+    this.refused.length = 0
+  }
+
+  get fd(): number {
+    return this.#link.fd
   }
 
   /** Datagrams so far. */
@@ -110,13 +120,13 @@ class End implements Disposable {
   }
 
   send(): void {
-    while (this.#forwarder.forwardFromTun(this.#link) > 0);
-    expect(this.#link.transport.flush()).toBeUndefined()
+    while (this.forwarder.forwardFromTun(this.#link) > 0);
+    expect(this.transport.flush()).toBeUndefined()
   }
 
   /** How many datagrams so far. */
   receive(): number {
-    expect(this.#forwarder.receiveFrom(this.#link)).toBeUndefined()
+    expect(this.forwarder.receiveFrom(this.#link)).toBeUndefined()
     return this.counts.read("transportReadPackets")
   }
 
