@@ -2,7 +2,7 @@
 import { Clock, Effect } from "effect"
 import type { Profile } from "../config/index.ts"
 import { KillSwitch } from "../network/index.ts"
-import { describe, describeFully } from "./describe.ts"
+import { describe, describeFully, endOf } from "./describe.ts"
 import { failed } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
 import type { BeforeIntroducing } from "./establish.ts"
@@ -17,7 +17,7 @@ export const makeAttempt = Effect.fnUntraced(function* (profile: Profile) {
   const race = makeRace(profile, {
     onWon: (winner) =>
       Effect.andThen(
-        status.update({ remote: describeFully(winner) }),
+        status.update({ remote: describeFully(endOf(winner)) }),
         status.event("race_won", `${describe(winner)} answered first`, { facts: { remote: describe(winner) } }),
       ),
   })

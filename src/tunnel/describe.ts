@@ -1,5 +1,6 @@
 /** What a server is called in messages and in the status. */
 import type { Remote } from "../config/index.ts"
+import type { Opened } from "./establish.ts"
 import { firstHop } from "./proxy.ts"
 import type { Address } from "./resolve.ts"
 
@@ -9,6 +10,10 @@ export interface Described {
   /** Where it is not the file's. */
   readonly port?: number
 }
+
+/** Where a connection leads at present: a server may have moved. */
+export const endOf = ({ remote, address, peer }: Opened): Described =>
+  remote.proxy === undefined ? { remote, ...peer.current } : { remote, address }
 
 /** As in `udp://192.0.2.1:1194`. */
 export const describe = ({ remote, address: { address, family }, port = firstHop(remote).port }: Described): string => {

@@ -9,7 +9,7 @@ import type { Profile } from "../config/index.ts"
 import { mergeNetwork, tunnelAddresses } from "../network/index.ts"
 import { tellConnected, tellEnded } from "./connection.ts"
 import { DataPlane } from "./dataplane.ts"
-import { describeFully } from "./describe.ts"
+import { describeFully, endOf } from "./describe.ts"
 import { TunDevice } from "./device.ts"
 import { failed, occRequest } from "./driver.ts"
 import type { AttemptFailed } from "./errors.ts"
@@ -173,7 +173,7 @@ const takeTheHost = Effect.fnUntraced(function* (tunnel: Tunnel, older: Older, n
   }
   const remains = yield* tunnel.formers.keep(present.connection, drained)
   next.connection.link.carry()
-  const remote = describeFully({ ...next.connection, ...next.connection.peer.current })
+  const remote = describeFully(endOf(next.connection))
   const tellHandedOver = Effect.fnUntraced(function* (up: Up) {
     const message = `${remote} has taken over`
     yield* status.update({ phase: "connected", lastError: undefined })

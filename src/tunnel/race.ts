@@ -14,7 +14,7 @@ import type { Candidate, Candidates } from "./retry.ts"
 export interface RaceOptions {
   readonly beforeIntroducing?: BeforeIntroducing
   /** Of several, which one answered first. */
-  readonly onWon?: (winner: Candidate) => Effect.Effect<void>
+  readonly onWon?: (winner: Opened) => Effect.Effect<void>
 }
 
 /** One for each profile: who won and then failed does not win again before all others have failed as well. */

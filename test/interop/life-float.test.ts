@@ -69,7 +69,10 @@ testCulvert(
       iperf3(lab, tunnel.ipv4, 3, datagrams),
       iperf3(lab, tunnel.ipv6, 3, [...datagrams, "-R"], 5202),
     ])
-    await Bun.sleep(1000)
+    await eventually(5_000, "traffic both ways", async () => {
+      const { tunReadPackets = 0, tunWritePackets = 0 } = (await client.status()).counters ?? {}
+      return Math.min(tunReadPackets, tunWritePackets) > 300
+    })
     await lab.server.succeed(["nft", move])
     const moved = await client.event("remote_address_changed")
     expect([moved.before, moved.now]).toEqual([`udp://${first}:1194`, `udp://${second}:1200`])
