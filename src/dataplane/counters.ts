@@ -80,7 +80,8 @@ export function linkCounterReader(memory: SharedArrayBuffer): (name: LinkCounter
 
 /** The writer's side: positions are `Counter.<name>`, drops are counted by their negative number. */
 export class Counters {
-  readonly values: Float64Array
+  /** Where it counts; another place for as long as nothing shall be seen of it. */
+  values: Float64Array
 
   constructor(memory: SharedArrayBuffer) {
     this.values = new Float64Array(memory)

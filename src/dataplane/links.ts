@@ -9,7 +9,7 @@ import type { Counters } from "./counters.ts"
 import { LARGEST_PLAIN } from "./framing.ts"
 import { KeySlots } from "./keyslots.ts"
 import { Link } from "./link.ts"
-import type { Offloads } from "./offload.ts"
+import { Offloads, offloadNames } from "./offload.ts"
 import { StrayBuffers, Strays } from "./strays.ts"
 import { TcpTransport } from "./transport-tcp.ts"
 import { UdpBuffers, UdpTransport } from "./transport-udp.ts"
@@ -55,6 +55,16 @@ export class Links {
       link.strays = new Strays(strays.fd, strays.takesControl, this.strayBuffers)
     }
     return link
+  }
+
+  /** A link that is none of these, with a transport of the same kind as that of `like`, not open and without offloads. */
+  aside({ transport }: Link): { readonly link: Link; readonly isStream: boolean } {
+    const { arena, counters, buffers, plain } = this
+    const isStream = transport instanceof TcpTransport
+    const own = isStream
+      ? new TcpTransport(arena, counters)
+      : new UdpTransport(arena, counters, new Offloads(offloadNames, () => {}), () => {}, buffers)
+    return { link: new Link(new KeySlots(arena, plain), own), isStream }
   }
 
   find(generation: number): Link | undefined {

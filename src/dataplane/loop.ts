@@ -28,8 +28,9 @@ import type { Link } from "./link.ts"
 import { Links, MOST_LINKS } from "./links.ts"
 import { Moderation, PAUSE } from "./moderation.ts"
 import { type OffloadName, Offloads } from "./offload.ts"
+import { Rehearsal, type Stage } from "./rehearsal.ts"
 
-export class Loop {
+export class Loop implements Stage {
   private readonly eventfd: number
   private readonly counters: Counters
   private readonly emit: (event: Event) => void
@@ -37,8 +38,9 @@ export class Loop {
   private readonly poll: Poll
   private readonly moderation = new Moderation()
   private readonly links: Links
+  private readonly rehearsal: Rehearsal
   /** Where packets from the tun go. */
-  private carrying: Link | undefined = undefined
+  carrying: Link | undefined = undefined
   /** Links that have a socket for strangers. */
   private floating = 0
   /** Until then (ms) the tun is not read; 0: it is. */
@@ -63,6 +65,7 @@ export class Loop {
     this.forwarder = new Forwarder(arena, counters, offloads, emit)
     this.poll = new Poll(LINKS + 2 * MOST_LINKS, arena)
     this.links = new Links(arena, counters, offloads, (reason) => this.tellError(reason))
+    this.rehearsal = new Rehearsal(arena, this.forwarder, counters, this.links)
   }
 
   /** One poll of at most `timeout` ms and what it calls for; returns how many commands were signalled. */
@@ -71,10 +74,12 @@ export class Loop {
     this.arm()
     const { all } = this.links
     const slots = this.floating === 0 ? LINKS + all.length : STRAYS + all.length
-    this.poll.wait(this.heldUntil === 0 ? timeout : this.untilRelease(timeout), slots)
+    const patience = this.rehearsal.patience(this.forwarder.now, timeout)
+    const ready = this.poll.wait(this.heldUntil === 0 ? patience : this.untilRelease(patience), slots)
     const now = monotonicMilliseconds()
     this.forwarder.now = now
     this.counters.set(Counter.heartbeat, now)
+    if (ready === 0 && this.rehearsal.step(now, this)) return 0
     this.counters.add(Counter.turns, 1)
     if (this.floating > 0) this.serveStrays()
     for (let i = 0; i < all.length; i++) {
@@ -121,6 +126,7 @@ export class Loop {
         return
       case "installKey":
         link.keys.install(command.key, command.replayWindow)
+        this.rehearsal.learn(command.key)
         if (link.isAwaitingKey) this.forwarder.takeUp(link)
         return
       case "useKey":
@@ -148,6 +154,7 @@ export class Loop {
       case "carry":
         this.carrying = link
         this.heldUntil = 0
+        this.rehearsal.schedule(this.forwarder.now, link)
         return
       case "drain":
         this.drain(link, command.addresses)
@@ -157,6 +164,7 @@ export class Loop {
 
   /** Closes all transports and forgets everything. */
   close(): void {
+    this.rehearsal.end()
     for (const link of this.links.all) this.detach(link)
     this.forwarder.tun.detach()
   }
@@ -195,7 +203,7 @@ export class Loop {
     return 0
   }
 
-  private serveLink(link: Link, events: number): void {
+  serveLink(link: Link, events: number): void {
     const { transport } = link
     const wasOpen = transport.isOpen
     if (!wasOpen || (events & POLLOUT) !== 0) {
@@ -217,25 +225,20 @@ export class Loop {
     }
   }
 
-  private serveTun(events: number): void {
+  serveTun(events: number): void {
     let packets = 0
     for (let reads = 0; reads < TUN_READS_PER_TURN && packets < TUN_PACKETS_PER_TURN; reads++) {
       const more = this.readTun()
       if (more === 0) break
       packets += more
-      // A lone packet leaves before the look for another one.
-      if (reads === 0 && this.moderation.isCalm) this.flush()
+      // A lone packet leaves at once: whether there are others the next poll says.
+      if (packets === 1 && this.moderation.isCalm) break
     }
-    this.flush()
-    // An error without a reason would wake every poll from now on. A tun that is only down reports none.
-    if (packets === 0 && (events & ~POLLIN) !== 0) this.forwarder.tun.lose("poll: POLLERR")
-  }
-
-  /** What was read from the tun leaves. */
-  private flush(): void {
     if (this.carrying !== undefined) this.settle(this.carrying, this.carrying.transport.flush())
     const { drains } = this.forwarder
     for (let i = 0; i < drains.length; i++) this.settle(drains[i]!.link, drains[i]!.link.transport.flush())
+    // An error without a reason would wake every poll from now on. A tun that is only down reports none.
+    if (packets === 0 && (events & ~POLLIN) !== 0) this.forwarder.tun.lose("poll: POLLERR")
   }
 
   private readTun(): number {

@@ -8,7 +8,7 @@ export class Moderation {
   private lastPackets = 0
   private quickTurns = 0
 
-  /** Whether packets come so seldom that the first one had better not wait for a look for others. */
+  /** Whether packets come so seldom that one had better not wait for a look for others. */
   get isCalm(): boolean {
     return this.quickTurns <= CALM
   }
