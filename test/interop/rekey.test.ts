@@ -42,7 +42,7 @@ async function keyDrops(client: Client): Promise<Readonly<Record<string, unknown
 /** `REKEYS=34` is the long form: a hundred of them all in all. */
 const rekeys = Number(process.env.REKEYS ?? 3)
 /** Seconds (`REKEY_SECONDS`) between two of them, as either side starts them; both at once: simultaneous ones. */
-const pause = Number(process.env.REKEY_SECONDS ?? 5)
+const pause = Number(process.env.REKEY_SECONDS ?? 3)
 
 /** Where nothing comes back, nothing tells the client that the server has the new key. */
 test.each([
@@ -91,12 +91,12 @@ test.each([
 test.each(["udp", "tcp"] as const)(
   "%s: under a full TCP load the keys change and no packet is refused",
   async (transport) => {
-    const options = { transport, renegSec: 5 }
+    const options = { transport, renegSec: 3 }
     await using server = await bench.serve(options)
     await using client = bench.connect(options)
     await client.ready()
     await eventually(45_000, "three handshakes", async () => {
-      const flow = await iperf3(bench.lab, tunnel.ipv4, 6, ["--bidir"])
+      const flow = await iperf3(bench.lab, tunnel.ipv4, 7, ["--bidir"])
       expect(flow.bitsPerSecond).toBeGreaterThan(1e6)
       return handshakes(server) >= 3
     })
