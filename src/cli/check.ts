@@ -44,7 +44,10 @@ export const check = Command.make(
       }
     }
     const invalid = checked.filter(({ profile }) => profile === undefined).length
-    if (invalid > 0) return yield* new CheckFailed({ message: `${invalid} of ${files.length} files are not valid` })
+    if (invalid > 0)
+      return yield* new CheckFailed({
+        message: files.length === 1 ? "the file is not valid" : `${invalid} of ${files.length} files are not valid`,
+      })
   }),
 ).pipe(Command.withDescription("Check configuration files and print what they mean"))
 

@@ -58,7 +58,7 @@ const understand = (
   }
   const inspection = { material, now: Date.now() / 1000 }
   return Effect.fromResult(
-    Result.mapBoth(parse(new TextDecoder().decode(text.success), { file, read, inspection }), {
+    Result.mapBoth(parse(utf8.decode(text.success), { file, read, inspection }), {
       onSuccess: (parsed) => ({ ...parsed, profile: located(parsed.profile, dirname(file)), files }),
       onFailure: (diagnostics) => new InvalidConfiguration({ file, diagnostics }),
     }),
@@ -95,6 +95,7 @@ const orSaid = <A>(decode: () => A): Result.Result<A, string> =>
 const readRegular = (path: string, maximum: number): Result.Result<Uint8Array, string> =>
   orReason(() => {
     const facts = statSync(path)
+    if (facts.isDirectory()) return Result.fail("it is a directory")
     if (!facts.isFile()) return Result.fail("it is not a regular file")
     if (facts.size > maximum) return Result.fail(`it has ${facts.size} bytes, at most ${maximum} are allowed`)
     return Result.succeed(readFileSync(path))
@@ -133,6 +134,9 @@ const reasons: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   ENOTDIR: "it, or a part of its path, is no directory",
 }
+
+/** A byte-order mark is the parser's to judge. */
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 
 /** Generous for a file with several inlined certificates. */
 const maximumConfiguration = 10 * 1024 * 1024

@@ -2,7 +2,7 @@
 import type { CbcCipher, DataCipher, DigestName } from "./profile.ts"
 
 /** Every cipher of the data channel. */
-const dataCiphers: ReadonlyArray<DataCipher> = [
+export const dataCiphers: ReadonlyArray<DataCipher> = [
   "AES-256-GCM",
   "AES-192-GCM",
   "AES-128-GCM",

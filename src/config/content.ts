@@ -135,10 +135,14 @@ export class Contents {
   #ask({ line, column }: Word, wanted: Omit<FileNeed, keyof Position>): Uint8Array | undefined {
     const { directive, path, maximumBytes } = wanted
     const bytes = this.#read({ ...wanted, line, column })
-    if (Result.isSuccess(bytes) && bytes.success.length <= maximumBytes) return bytes.success
+    const length = Result.isSuccess(bytes) ? bytes.success.length : 0
+    const isEmpty = wanted.kind === "file" && length === 0
+    if (Result.isSuccess(bytes) && !isEmpty && length <= maximumBytes) return bytes.success
     const complaint = Result.isFailure(bytes)
       ? bytes.failure
-      : `it has ${bytes.success.length} bytes, at most ${maximumBytes} are allowed`
+      : isEmpty
+        ? "it is empty"
+        : `it has ${length} bytes, at most ${maximumBytes} are allowed`
     this.#report.error({ line, column }, `${directive}: cannot read ${quote(path)}: ${complaint}`)
     return undefined
   }

@@ -1,8 +1,9 @@
 /** What may be negotiated: TLS versions and ciphers, the ciphers of the data channel, its digest and its framing. */
-import { cbcCipher, cipherEntries, dataCipher, defaultDataCiphers, digest } from "./ciphers.ts"
+import { cbcCipher, cipherEntries, dataCipher, dataCiphers, defaultDataCiphers, digest } from "./ciphers.ts"
 import { type Diagnostics, quote } from "./diagnostic.ts"
 import type { CbcCipher, Compression, DataCipher, DigestName, TlsProfile, TlsVersion } from "./profile.ts"
 import type { Settings } from "./settings.ts"
+import { nearest } from "./spelling.ts"
 
 export const tlsOf = (settings: Settings, report: Diagnostics): TlsProfile["tls"] => {
   const lowest = settings.last("tls-version-min")
@@ -48,20 +49,21 @@ export const authOf = (settings: Settings, report: Diagnostics): DigestName => {
 export const dataCiphersOf = (settings: Settings, report: Diagnostics): ReadonlyArray<DataCipher> => {
   const setting = settings.last("data-ciphers")
   const ciphers = new Set<DataCipher>()
+  let isFaulty = false
   for (const entry of cipherEntries(settings.values("data-ciphers")[0])) {
     if (entry.tag === "offered") ciphers.add(entry.cipher)
     else if (setting === undefined) continue
     else if (entry.tag === "unsupported")
       report.warning(setting, `data-ciphers: ${entry.name} is not supported yet and not offered`)
     else if (entry.optional) report.info(setting, `data-ciphers: ${quote(entry.name)} is unknown and not offered`)
-    else
-      report.error(
-        setting,
-        `data-ciphers: the cipher ${quote(entry.name)} is unknown`,
-        `"?" before its name leaves it out`,
-      )
+    else {
+      const near = nearest(entry.name, dataCiphers)
+      const hint = near === undefined ? `"?" before its name leaves it out` : `did you mean "${near}"?`
+      report.error(setting, `data-ciphers: the cipher ${quote(entry.name)} is unknown`, hint)
+      isFaulty = true
+    }
   }
-  if (setting !== undefined && ciphers.size === 0) {
+  if (setting !== undefined && ciphers.size === 0 && !isFaulty) {
     report.error(
       setting,
       "data-ciphers: no cipher is left to offer",

@@ -28,9 +28,10 @@ export interface ParseOptions {
 /** A failure holds every diagnostic of the file (warnings and infos too), at least one of them an error. */
 export const parse = (text: string, options: ParseOptions): Result.Result<Parsed, ReadonlyArray<Diagnostic>> => {
   const report = new Diagnostics(options.file)
-  const binary = text.indexOf("\0")
-  if (binary >= 0) {
-    report.error(positionOf(text, binary), "a NUL character: this is not a text file", "is this a configuration file?")
+  const unreadable = whyUnreadable(text)
+  if (unreadable !== undefined) {
+    const [at, message, hint] = unreadable
+    report.error(at, message, hint)
     return Result.fail(report.sorted())
   }
   const reader = new Reader("file", report)
@@ -54,6 +55,19 @@ export const needs = (text: string, file: string): ReadonlyArray<FileNeed> => {
   }
   parse(text, { file, read })
   return found
+}
+
+/** A file of which nothing more can be said. */
+const whyUnreadable = (text: string): readonly [at: Position, message: string, hint: string] | undefined => {
+  const binary = text.indexOf("\0")
+  // As Windows' editors write it: each other byte of plain text is 0.
+  if (binary >= 0 && /^\ufffd*([^\0]\0|\0[^\0]){4}/.test(text))
+    return [Diagnostics.wholeFile, "the file is UTF-16", "save it as UTF-8"]
+  if (binary >= 0)
+    return [positionOf(text, binary), "a NUL character: this is not a text file", "is this a configuration file?"]
+  return /\S/.test(text)
+    ? undefined
+    : [Diagnostics.wholeFile, "the file is empty", "put a client's configuration into it"]
 }
 
 const positionOf = (text: string, index: number): Position => {

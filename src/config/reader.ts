@@ -43,7 +43,7 @@ export class Reader {
     this.#tolerance.learn(written)
     const optional = this.#place !== "push" && isSetenvOpt(written)
     const statement = optional ? withoutSetenvOpt(written) : written
-    const row = lookUp(statement, this.#place, report, this.#tolerance, optional)
+    const row = this.#lookUp(statement, optional)
     if (row === undefined) return
     const name = canonicalName(statement.name.text as DirectiveName, row)
     if (row.status.tag === "refused") {
@@ -68,6 +68,17 @@ export class Reader {
     if (this.#place === "file") this.#tolerance.judge(this.#report)
     if (this.#place !== "push") reportRepetitions(this.#settings, this.#report)
     return this.#settings
+  }
+
+  /** Undefined: it is nothing to take from here, which has been or will be said. */
+  #lookUp(statement: Statement, optional: boolean): Row | undefined {
+    const { name } = statement
+    const report = this.#report
+    if (isDirective(name.text)) return rowAt(this.#place, statement, name.text, report)
+    if (optional) report.info(name, `${unknownMessage(statement)}; ${asTheFileSays}`)
+    else if (this.#place === "push") report.error(name, unknownMessage(statement))
+    else this.#tolerance.unknown(statement, this.#settings)
+    return undefined
   }
 
   /** Of a block whose lines are not for the table to read, or are the directives of a `<connection>`. */
@@ -111,22 +122,14 @@ const withoutSetenvOpt = (statement: Statement): Statement => {
   return { ...statement, name: name!, words }
 }
 
-/** The row of a statement that may stand here; anything else is reported. */
-const lookUp = (
-  statement: Statement,
+/** The row of a directive that may stand here; anything else is reported. */
+const rowAt = (
   place: Place,
+  { name, block }: Statement,
+  directive: DirectiveName,
   report: Diagnostics,
-  tolerance: Tolerance,
-  optional: boolean,
 ): Row | undefined => {
-  const { name, block } = statement
-  if (!isDirective(name.text)) {
-    if (optional) report.info(name, `${unknownMessage(statement)}; ${asTheFileSays}`)
-    else if (place === "push") report.error(name, unknownMessage(statement))
-    else tolerance.unknown(statement)
-    return undefined
-  }
-  const row = rowOf(name.text)
+  const row = rowOf(directive)
   if (place === "push") {
     if (row.push !== undefined) return row
     report.error(name, `${quote(name.text)} is not taken from a server`)
@@ -234,8 +237,8 @@ const reportRepetitions = (settings: Settings, report: Diagnostics): void => {
   for (const name of settings.names()) {
     const { repeats, conflicts } = rowOf(name)
     const found = settings.all(name)
-    const [first] = found
-    if (first === undefined) continue
+    const last = found.at(-1)
+    if (last === undefined) continue
     let previous: Setting | undefined
     for (const setting of repeats ? [] : found) {
       if (!report.takesNotes) break
@@ -251,12 +254,8 @@ const reportRepetitions = (settings: Settings, report: Diagnostics): void => {
     for (const conflict of conflicts ?? []) {
       const other = isDirective(conflict) ? settings.last(conflict) : undefined
       // A pair that names each other is reported once, at the later line.
-      if (other === undefined || (other.line > first.line && rowOf(other.name).conflicts?.includes(name))) continue
-      report.error(
-        found.at(-1)!,
-        `"${name}" and "${conflict}" (line ${other.line}) cannot both be given`,
-        "remove one of them",
-      )
+      if (other === undefined || (other.line > last.line && rowOf(other.name).conflicts?.includes(name))) continue
+      report.error(last, `"${name}" and "${conflict}" (line ${other.line}) cannot both be given`, "remove one of them")
     }
   }
 }

@@ -26,7 +26,7 @@ export const remotesOf = (
       : blocks.flatMap((block) => fromBlock(block, settings, { wrapping, direction }, build, contents, report))
   if (blocks.length > 0) {
     for (const line of lines) report.warning(line, `"remote" has no effect outside of the <connection> blocks`)
-  } else if (lines.length === 0 && complete && !settings.mentions("remote")) {
+  } else if (lines.length === 0 && complete && !settings.mentions("remote") && !settings.mentions("connection")) {
     report.error(Diagnostics.wholeFile, "no server is given", "add a line such as: remote vpn.example.com 1194 udp")
   }
   const force = settings.last("proto-force")
@@ -125,14 +125,20 @@ const streamOf = (scope: Settings, kind: Kind, contents: Contents, report: Diagn
   } as const
 }
 
-const datagramsOf = (scope: Settings, kind: Kind, contents: Contents, report: Diagnostics) => ({
-  ...endpointOf(scope, kind.isPeer),
-  ...sizesOf(scope, "udp", kind.isStatic, report),
-  transport: "udp" as const,
-  proxy: datagramProxyOf(scope, contents, report),
-  float: scope.has("float"),
-  explicitExitNotify: exitNotifyOf(scope),
-})
+const datagramsOf = (scope: Settings, kind: Kind, contents: Contents, report: Diagnostics) => {
+  const proxy = datagramProxyOf(scope, contents, report)
+  const float = scope.last("float")
+  if (float !== undefined && proxy !== undefined)
+    report.info(float, `"float" has no effect through a proxy, which is where all packets come from`)
+  return {
+    ...endpointOf(scope, kind.isPeer),
+    ...sizesOf(scope, "udp", kind.isStatic, report),
+    transport: "udp" as const,
+    proxy,
+    float: float !== undefined && proxy === undefined,
+    explicitExitNotify: exitNotifyOf(scope),
+  }
+}
 
 const endpointOf = (scope: Settings, isBound: boolean) => {
   const [wait, maximum = 300] = scope.values("connect-retry")

@@ -1,14 +1,15 @@
 /** Directives that are not in the table: errors with a hint, unless the file itself expects them to be unknown. */
 import { type Diagnostics, quote } from "./diagnostic.ts"
-import { directives, isDirective, rowOf } from "./directives.ts"
+import { type DirectiveName, directives, isDirective, rowOf } from "./directives.ts"
 import type { Statement } from "./lexer.ts"
+import type { Settings } from "./settings.ts"
 import { nearest } from "./spelling.ts"
 
 /** What a file says about directives that it expects to be unknown, above their line or below it. */
 export class Tolerance {
   #everything = false
   readonly #names = new Set<string>()
-  readonly #unknown: Array<Statement> = []
+  readonly #unknown: Array<{ readonly statement: Statement; readonly place: Settings }> = []
 
   learn({ name, words }: Statement): void {
     if (name.text === "ignore-unknown-option") for (const { text } of words) this.#names.add(text)
@@ -16,20 +17,24 @@ export class Tolerance {
       this.#everything ||= words[1]!.text === "1"
   }
 
-  unknown(statement: Statement): void {
-    this.#unknown.push(statement)
+  /** `place`: where it stands. */
+  unknown(statement: Statement, place: Settings): void {
+    this.#unknown.push({ statement, place })
   }
 
-  /** When all has been learnt. */
+  /** When all has been learnt. What a misspelt directive was meant to be is not missing. */
   judge(report: Diagnostics): void {
-    for (const statement of this.#unknown) {
+    for (const { statement, place } of this.#unknown) {
       const { name } = statement
       if (this.#everything || this.#names.has(name.text)) {
         if (report.takesNotes) report.info(name, `${unknownMessage(statement)}; ${asTheFileSays}`)
-      } else if (!report.isFull) report.error(name, unknownMessage(statement), hintForUnknown(name.text))
-      else {
+      } else if (report.isFull) {
         report.abandon(name)
         return
+      } else {
+        const meant = meantBy(name.text)
+        if (meant !== undefined) place.addFaulty(meant)
+        report.error(name, unknownMessage(statement), hintForUnknown(name.text, meant))
       }
     }
   }
@@ -48,16 +53,26 @@ const looksLikeKeyMaterial = (text: string): boolean => text.length >= 24 && /^[
 
 /** Whether the line of an unknown directive is one that was meant to be another, which has no secret in it. */
 export const isMisspelling = (name: string): boolean => {
-  const meant = nearest(name, Object.keys(directives))
-  return meant !== undefined && isDirective(meant) && !rowOf(meant).secret
+  const meant = meantBy(name)
+  return meant !== undefined && !rowOf(meant).secret
 }
 
-const hintForUnknown = (name: string): string | undefined => {
+const meantBy = (name: string): DirectiveName | undefined => {
+  // Up to a blank that is no ASCII, and without a mark that nobody sees.
+  const plain = (/[\x21-\x7e]+/.exec(name)?.[0] ?? "").toLowerCase()
+  const meant = isDirective(plain) ? plain : nearest(name, Object.keys(directives))
+  return meant !== undefined && isDirective(meant) ? meant : undefined
+}
+
+const hintForUnknown = (name: string, meant: DirectiveName | undefined): string | undefined => {
   if (/^<(!doctype|html|\?xml|head|body)\b/i.test(name)) return "this is a web page: was the download complete?"
   if (/^(<{7}|={7}|>{7}|\|{7})/.test(name)) return "this is a merge conflict marker: resolve the conflict"
   if (/^-----/.test(name)) return "keys and certificates belong into a block such as <ca>"
-  if (/[^\x20-\x7e]/.test(name)) return "it has characters that no directive has: was it copied from formatted text?"
-  if (isDirective(name.toLowerCase())) return `names are written in lower case: "${name.toLowerCase()}"`
-  const near = nearest(name, Object.keys(directives))
-  return near === undefined ? undefined : `did you mean "${near}"?`
+  const foreign = /[^\x20-\x7e]/u.exec(name)?.[0]
+  if (foreign !== undefined) {
+    const codePoint = foreign.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")
+    return `it has a character that no directive has, U+${codePoint}: was it copied from formatted text?`
+  }
+  if (meant === name.toLowerCase()) return `names are written in lower case: "${meant}"`
+  return meant === undefined ? undefined : `did you mean "${meant}"?`
 }

@@ -9,6 +9,10 @@ describe("conflicts name both lines", () => {
       "tls-auth a\ntls-crypt b",
       '6:1: error: "tls-crypt" and "tls-auth" (line 5) cannot both be given (remove one of them)',
     ],
+    [
+      "tls-auth a\ntls-crypt b\ntls-auth a",
+      '7:1: error: "tls-auth" and "tls-crypt" (line 6) cannot both be given (remove one of them)',
+    ],
     ["nobind\nlport 0", '6:1: error: "lport" and "nobind" (line 5) cannot both be given (remove one of them)'],
     ["local 10.0.0.1\nnobind", '5:1: error: "local" and "nobind" (line 6) cannot both be given (remove one of them)'],
     [

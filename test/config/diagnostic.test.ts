@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import { explainDiagnostic, formatDiagnostic } from "../../src/config/index.ts"
-import { diagnosticsOf, errorsOf, minimal } from "./fixtures.ts"
+import { certificate, diagnosticsOf, errorsOf, minimal, privateKey } from "./fixtures.ts"
 
 /** What a terminal shows of the first error that a line causes, below its message. */
 const shown = (line: string): ReadonlyArray<string> =>
@@ -97,6 +97,23 @@ describe("diagnostics", () => {
     expect(errorsOf("<!DOCTYPE html>\n")[0]).toContain("(this is a web page: was the download complete?)")
     expect(errorsOf("client\nremote a\0b\nfoo")).toEqual([
       "2:9: error: a NUL character: this is not a text file (is this a configuration file?)",
+    ])
+    for (const text of ["\ufffd\ufffdc\0l\0i\0e\0", "\0c\0l\0i\0e"])
+      expect(errorsOf(text)).toEqual(["1:1: error: the file is UTF-16 (save it as UTF-8)"])
+    expect(errorsOf(" \n\n")).toEqual(["1:1: error: the file is empty (put a client's configuration into it)"])
+  })
+
+  test("say nothing of what is missing where it is only misspelt, or in a block that is not closed", () => {
+    const errorsWith = (remote: string) => errorsOf(minimal().replace("remote vpn.example.com", remote))
+    expect(errorsWith("remot a")).toEqual(['2:1: error: unknown directive "remot" (did you mean "remote"?)'])
+    expect(errorsWith("<conection>\nremote a\n</conection>")).toHaveLength(1)
+    expect(errorsWith("<connection>\nremot a\n</connection>")).toHaveLength(1)
+    expect(errorsWith("remote\u00a0a")).toEqual([
+      '2:1: error: unknown directive "remote\u00a0a" (it has a character that no directive has, U+00A0: was it copied from formatted text?)',
+    ])
+    const end = 5 + certificate.trimEnd().split("\n").length
+    expect(errorsOf(minimal(`<cert>\n${certificate}<key>\n${privateKey}</key>`))).toEqual([
+      `5:1: error: the block <cert> is not closed (add a line </cert> after line ${end})`,
     ])
   })
 
