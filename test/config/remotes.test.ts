@@ -76,11 +76,13 @@ describe("sizes", () => {
   })
 })
 
-test("float is for UDP only", () => {
+test("float is for UDP only, and without a proxy", () => {
   expect(remoteOf("float").float).toBe(true)
   expect(remoteOf("").float).toBe(false)
   expect(remoteOf("float\nproto tcp").float).toBe(false)
   expect(notesOf(minimal("float\nproto tcp\nremote b"))).toHaveLength(1)
+  expect(remoteOf("float\nsocks-proxy p 1080").float).toBe(false)
+  expect(notesOf(minimal("float\nsocks-proxy p 1080"))).toHaveLength(1)
 })
 
 test("explicit-exit-notify counts once by default, and only over UDP", () => {
