@@ -1,26 +1,24 @@
 /** `culvert start`: the sidecar. */
-import { Effect, Layer, Option, SubscriptionRef } from "effect"
+import { Effect, Fiber, Layer, Option, Scope, SubscriptionRef } from "effect"
 import { Command, Flag } from "effect/cli"
 import { formatDiagnostic } from "../config/index.ts"
-import {
-  levelOfVerb,
-  prepare,
-  readSettings,
-  type SettingName,
-  type Settings,
-  serve,
-  serveControl,
-  summary,
-  table,
-  tellEnd,
-  tokenFileOf,
-} from "../sidecar/index.ts"
+import type { KillSwitch } from "../network/index.ts"
+import type { Listen } from "../settings/index.ts"
+// One by one: the room's index has the servers' modules in it.
+import { tokenFileOf } from "../sidecar/controltoken.ts"
+import type { Sources } from "../sidecar/http.ts"
+import { levelOfVerb, tellEnd } from "../sidecar/log.ts"
+import { readSettings, type SettingName, type Settings, table } from "../sidecar/settings.ts"
+import { summary } from "../sidecar/summary.ts"
 import {
   Control,
   Credentials,
   credentialFiles,
   credentialsFrom,
   DataPlane,
+  type HostRefused,
+  type Pod,
+  raise,
   readPod,
   run,
   StatusRef,
@@ -38,17 +36,38 @@ export const start = Command.make(
       Effect.tapError(tellEnd),
       Effect.provide(logging(undefined, "error")),
     )
-    const loaded = yield* loadProfile(settings.config, "name the file with --config or CULVERT_CONFIG").pipe(
-      Effect.tapError(tellEnd),
-      Effect.provide(logging(settings.logFormat, "error")),
-    )
-    const level = settings.logLevel ?? levelOfVerb(loaded.profile.verb)
-    return yield* sidecar(settings, loaded).pipe(Effect.provide(logging(settings.logFormat, level)))
+    return yield* Effect.acquireUseRelease(Scope.make(), (scope) => begin(settings, scope), Scope.close)
   }),
 ).pipe(Command.withDescription("Connect and carry the pod's traffic until told to stop"))
 
-const sidecar = (settings: Settings, loaded: Loaded) =>
+/**
+ * The kill switch is raised before the file is read, for as long as `scope`: a file that cannot be understood leaves the pod
+ * closed, and the kernel sets the table while the rest of the program is loaded.
+ */
+const begin = Effect.fnUntraced(function* (settings: Settings, scope: Scope.Closeable) {
+  const pod = readPod(settings, process.env)
+  const raising = yield* raise(pod).pipe(
+    Scope.provide(scope),
+    Effect.uninterruptible,
+    Effect.forkIn(scope, { startImmediately: true }),
+  )
+  const loaded = yield* loadProfile(settings.config, "name the file with --config or CULVERT_CONFIG").pipe(
+    Effect.tapError(tellEnd),
+    Effect.provide(logging(settings.logFormat, "error")),
+  )
+  const level = settings.logLevel ?? levelOfVerb(loaded.profile.verb)
+  return yield* sidecar(settings, loaded, pod, raising, scope).pipe(Effect.provide(logging(settings.logFormat, level)))
+})
+
+const sidecar = (
+  settings: Settings,
+  loaded: Loaded,
+  pod: Pod,
+  raising: Fiber.Fiber<KillSwitch["Service"], HostRefused>,
+  killSwitchScope: Scope.Closeable,
+) =>
   Effect.gen(function* () {
+    yield* Effect.addFinalizer((exit) => Scope.close(killSwitchScope, exit))
     const { profile } = loaded
     const status = yield* StatusRef
     const plane = yield* DataPlane
@@ -64,7 +83,7 @@ const sidecar = (settings: Settings, loaded: Loaded) =>
       facts: { settings: summary(settings, profile) },
     })
     yield* tellNotes(loaded)
-    const sources = {
+    const sources: Sources = {
       status: () => SubscriptionRef.getUnsafe(status.ref),
       counters: plane.counters,
       now: plane.now,
@@ -76,16 +95,11 @@ const sidecar = (settings: Settings, loaded: Loaded) =>
       ),
       credentials: credentialFiles(places(settings)),
     }
-    const tunnel = run(loaded, source, readPod(settings, process.env))
-    const { http, control } = settings
+    const tunnel = run(loaded, source, pod, Fiber.join(raising))
     const tokenFile = tokenFileOf(settings)
-    const answers = yield* prepare(sources)
-    const { ask } = yield* Control
     const servers = [
-      ...(http === "off" ? [] : [yield* startSupervised("HTTP server", running(serve(http, answers)))]),
-      ...(tokenFile === undefined
-        ? []
-        : [yield* startSupervised("control server", running(serveControl(control, tokenFile, ask)))]),
+      ...(settings.http === "off" ? [] : [yield* startHttp(settings.http, sources)]),
+      ...(tokenFile === undefined ? [] : [yield* startControl(settings.control, tokenFile)]),
     ]
     return yield* Effect.raceAllFirst([tunnel, ...servers])
   }).pipe(
@@ -100,6 +114,19 @@ const sidecar = (settings: Settings, loaded: Loaded) =>
     ),
     Effect.onExit(() => Effect.logInfo("stopped").pipe(Effect.annotateLogs({ event: "stopped" }))),
   )
+
+/** The servers' modules are a third of the program's: they are loaded where there is a server. */
+const startHttp = Effect.fnUntraced(function* (listen: Listen, sources: Sources) {
+  const { prepare, serve } = yield* Effect.promise(() => import("../sidecar/http.ts"))
+  const answers = yield* prepare(sources)
+  return yield* startSupervised("HTTP server", running(serve(listen, answers)))
+})
+
+const startControl = Effect.fnUntraced(function* (listen: Listen, tokenFile: string) {
+  const { serveControl } = yield* Effect.promise(() => import("../sidecar/control.ts"))
+  const { ask } = yield* Control
+  return yield* startSupervised("control server", running(serveControl(listen, tokenFile, ask)))
+})
 
 const running = Effect.map((server: { readonly running: Effect.Effect<never, Error> }) => server.running)
 

@@ -16,6 +16,8 @@ export class KillSwitch extends Context.Service<
     /** These belong to the tunnel as well until the scope ends, whatever `tunnel` says. */
     readonly formerAddresses: (addresses: ReadonlyArray<string>) => Effect.Effect<void, FirewallError, Scope.Scope>
     readonly tunnel: (tunnel: Firewall["tunnel"]) => Effect.Effect<void, FirewallError>
+    /** The same with the next change: a tunnel that nothing goes through yet needs none of its own. */
+    readonly announce: (tunnel: Firewall["tunnel"]) => Effect.Effect<void>
     /** While `lookup` runs the pod's resolvers may be asked. */
     readonly resolving: <A, E, R>(lookup: Effect.Effect<A, E, R>) => Effect.Effect<A, E | FirewallError, R>
     /** Sets it again when the kernel holds another table than was set, or none: somebody else removed or changed it. True: it was so. */
@@ -60,18 +62,24 @@ export class KillSwitch extends Context.Service<
           yield* Ref.set(state, next)
         }),
       )
+    const note = (alter: (firewall: Firewall) => Firewall) => inTurn(Ref.update(state, alter))
+    /** Where nothing is refused nobody has to wait for it; what the kernel does not take comes with the next change. */
+    const open = (alter: (firewall: Firewall) => Firewall) =>
+      initial.enforced
+        ? change(alter)
+        : Effect.andThen(note(alter), Effect.forkIn(Effect.ignore(change((firewall) => firewall)), scope))
     /** What the kernel refuses to close counts as closed all the same: the next change tries again. */
     const during = (
-      open: (firewall: Firewall) => Partial<Firewall>,
+      opened: (firewall: Firewall) => Partial<Firewall>,
       close: (firewall: Firewall) => Partial<Firewall>,
     ) => {
       const closed = (firewall: Firewall) => ({ ...firewall, ...close(firewall) })
       return Effect.acquireRelease(
-        change((firewall) => ({ ...firewall, ...open(firewall) })),
+        open((firewall) => ({ ...firewall, ...opened(firewall) })),
         () => change(closed).pipe(Effect.catch(() => Ref.update(state, closed))),
       )
     }
-    const open = (resolving: boolean) =>
+    const openResolvers = (resolving: boolean) =>
       initial.dns.forwarded ? Effect.void : change((firewall) => ({ ...firewall, dns: { ...firewall.dns, resolving } }))
 
     yield* set(yield* Ref.get(state))
@@ -98,11 +106,12 @@ export class KillSwitch extends Context.Service<
           }),
         ),
       tunnel: (tunnel) => change((firewall) => ({ ...firewall, tunnel })),
+      announce: (tunnel) => note((firewall) => ({ ...firewall, tunnel })),
       resolving: (lookup) =>
         Effect.acquireUseRelease(
-          open(true),
+          openResolvers(true),
           () => lookup,
-          () => Effect.ignore(open(false)),
+          () => Effect.ignore(openResolvers(false)),
         ),
       restore: inTurn(
         Effect.gen(function* () {
@@ -125,6 +134,7 @@ export class KillSwitch extends Context.Service<
     server: () => Effect.void,
     formerAddresses: () => Effect.void,
     tunnel: () => Effect.void,
+    announce: () => Effect.void,
     resolving: (lookup) => lookup,
     restore: Effect.succeed(false),
     others: Effect.succeed([]),

@@ -3,18 +3,12 @@
  * HTTP server of the probes, which the whole pod network can reach.
  */
 import { createHash, timingSafeEqual } from "node:crypto"
-import { existsSync, readFileSync } from "node:fs"
-import { join } from "node:path"
-import { Data, Effect, Layer, Redacted, Result, Runtime } from "effect"
+import { Effect, Layer, Redacted, Result } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Listen } from "../settings/index.ts"
 import type { Wish } from "../tunnel/index.ts"
+import { readToken } from "./controltoken.ts"
 import { listenWith, route } from "./listener.ts"
-import type { Settings } from "./settings.ts"
-
-export class ControlTokenError extends Data.TaggedError("ControlTokenError")<{ readonly message: string }> {
-  override readonly [Runtime.errorExitCode] = 64
-}
 
 /** Serves until the scope ends. The token is read at each request, so that a rotated Secret holds at once. */
 export const serveControl = Effect.fnUntraced(function* (
@@ -48,28 +42,7 @@ export const serveControl = Effect.fnUntraced(function* (
   )
 })
 
-/** What the settings name, or the credentials' own `control-token`; undefined: there is no control. */
-export const tokenFileOf = (settings: Pick<Settings, "controlTokenFile" | "credentials">): string | undefined => {
-  const beside = join(settings.credentials, "control-token")
-  return settings.controlTokenFile ?? (existsSync(beside) ? beside : undefined)
-}
-
-/** The file is a secret like others: what is in it is in no message. */
-export const readToken = (file: string): Result.Result<Redacted.Redacted<string>, ControlTokenError> => {
-  const refuse = (why: string) => Result.fail(new ControlTokenError({ message: `control token file ${file}: ${why}` }))
-  try {
-    const token = readFileSync(file, "utf8").trim()
-    return token.length < shortest
-      ? refuse(`the token has less than ${shortest} characters; make one with: openssl rand -hex 32`)
-      : Result.succeed(Redacted.make(token))
-  } catch (error) {
-    return refuse(`cannot be read: ${(error as NodeJS.ErrnoException).code ?? "unknown error"}`)
-  }
-}
-
 /** In the same time wherever they differ, whatever their lengths. */
 const isSame = (given: string, wanted: string): boolean => timingSafeEqual(digest(given), digest(wanted))
 
 const digest = (text: string) => createHash("sha256").update(text).digest()
-
-const shortest = 16

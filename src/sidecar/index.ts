@@ -1,4 +1,5 @@
-export { ControlTokenError, readToken, serveControl, tokenFileOf } from "./control.ts"
+export { serveControl } from "./control.ts"
+export { ControlTokenError, readToken, tokenFileOf } from "./controltoken.ts"
 export { type Check, liveness, type Observation, readiness } from "./health.ts"
 export { prepare, type Sources, serve } from "./http.ts"
 export { HttpError } from "./listener.ts"

@@ -12,7 +12,8 @@ export {
   KeepsCrashing,
   type TunnelError,
 } from "./errors.ts"
-export { type PodSettings, readPod } from "./pod.ts"
+export { type Pod, type PodSettings, readPod } from "./pod.ts"
+export { raise } from "./raise.ts"
 export type { ReadyTarget } from "./readycheck.ts"
 export type { Configuration, ConfigurationSource } from "./reload.ts"
 export { type Happened, type Phase, type Status, StatusRef } from "./status.ts"

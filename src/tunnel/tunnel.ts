@@ -1,7 +1,7 @@
 /** The tunnel as one effect: device and network outlive connections, of which one is kept up. */
 import { Effect, Layer } from "effect"
 import type { Profile } from "../config/index.ts"
-import { type FirewallError, Ip, KillSwitch, Network, Nft } from "../network/index.ts"
+import { Ip, KillSwitch, Network } from "../network/index.ts"
 import { Control } from "./control.ts"
 import { DataPlane } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
@@ -11,8 +11,9 @@ import { giveBack } from "./footprint.ts"
 import { guard } from "./guard.ts"
 import { keepRoutes } from "./keeproutes.ts"
 import { keepUp } from "./keepup.ts"
-import { initialFirewall, type Pod } from "./pod.ts"
+import type { Pod } from "./pod.ts"
 import { firstHop } from "./proxy.ts"
+import { tellRaised } from "./raise.ts"
 import { readyCheck } from "./readycheck.ts"
 import { countRefused } from "./refused.ts"
 import { type Configuration, type ConfigurationSource, reload } from "./reload.ts"
@@ -21,11 +22,14 @@ import { StatusRef } from "./status.ts"
 import { supervised } from "./supervisor.ts"
 import { Wishes } from "./wishes.ts"
 
+/** `raise`, which may not have ended yet: until then nothing is sent, and no address or route is changed. */
+type Raised = Effect.Effect<KillSwitch["Service"], HostRefused>
+
 /**
  * Runs until there is nothing left to try; interrupting it disconnects, undoes the network and closes the device. The kill
- * switch is up before anything else happens and stays.
+ * switch stays.
  */
-export const run = (configuration: Configuration, source: ConfigurationSource, pod: Pod) =>
+export const run = (configuration: Configuration, source: ConfigurationSource, pod: Pod, raised: Raised) =>
   Effect.gen(function* () {
     const plane = yield* DataPlane
     const device = yield* TunDevice
@@ -36,7 +40,7 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
       facts: { device: device.name, managed: device.managed },
     })
     if (device.managed) yield* keepBeside
-    yield* killSwitch.tunnel({ device: device.name, addresses: [] }).pipe(Effect.mapError(refused))
+    yield* killSwitch.announce({ device: device.name, addresses: [] })
     const control = yield* Control
     const dns = yield* Dns
     const wishes = new Wishes()
@@ -74,7 +78,7 @@ export const run = (configuration: Configuration, source: ConfigurationSource, p
         ),
       ),
     )
-  }).pipe(Effect.provide(layer(configuration.profile, pod)))
+  }).pipe(Effect.provide(layer(configuration.profile, pod, raised)))
 
 const serversOf = (profile: Profile) => profile.remotes.map((remote) => firstHop(remote).host)
 
@@ -89,41 +93,16 @@ const keepBeside = Effect.gen(function* () {
   for (const warning of warnings) yield* status.event("network_note", warning, { level: "Warn" })
 })
 
-const layer = (profile: Profile, pod: Pod) =>
+const layer = (profile: Profile, pod: Pod, raised: Raised) =>
   (pod.managed ? Network.layer(pod.direct) : Network.layerObserver).pipe(
     Layer.provide(Ip.layer),
+    Layer.provideMerge(
+      Layer.effect(
+        KillSwitch,
+        Effect.tap(raised, (killSwitch) => tellRaised(killSwitch, pod)),
+      ),
+    ),
     Layer.provideMerge(TunDevice.layer(profile.device)),
     Layer.provideMerge(Resolver.layer),
     Layer.provideMerge(Layer.effect(Dns, Dns.start(pod, serversOf(profile)))),
-    Layer.provideMerge(Layer.effect(KillSwitch, raise(pod)).pipe(Layer.provide(Nft.layer))),
   )
-
-const raise = Effect.fnUntraced(function* (pod: Pod) {
-  const status = yield* StatusRef
-  if (!pod.managed) {
-    if (pod.settings.killSwitch === "on") {
-      return yield* new HostRefused({
-        message:
-          "CULVERT_KILL_SWITCH=on, and the right to set one is missing: it needs CAP_NET_ADMIN (securityContext.capabilities.add: [NET_ADMIN])",
-      })
-    }
-    yield* status.update({ killSwitch: "none" })
-    yield* status.event(
-      "kill_switch_none",
-      "there is no kill switch: it needs CAP_NET_ADMIN; what the tunnel's routes do not cover leaves the pod beside it",
-      { level: "Warn" },
-    )
-    return KillSwitch.none
-  }
-  const firewall = yield* initialFirewall(pod)
-  const killSwitch = yield* KillSwitch.raise(firewall).pipe(Effect.mapError(refused))
-  yield* status.update({ killSwitch: killSwitch.state })
-  yield* firewall.enforced
-    ? status.event("kill_switch_on", "the kill switch is on: nothing leaves the pod but through the tunnel", {
-        facts: { exceptions: firewall.exceptions.map(({ network }) => network) },
-      })
-    : status.event("kill_switch_off", "the kill switch is off, as CULVERT_KILL_SWITCH says", { level: "Warn" })
-  return killSwitch
-})
-
-const refused = (error: FirewallError) => new HostRefused({ message: error.message })

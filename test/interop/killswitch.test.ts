@@ -37,6 +37,13 @@ testCulvert("while Culvert runs, and after its end, nothing passes beside the tu
   await outside(outer.server.ipv6)
 })
 
+testCulvert("a file that cannot be understood leaves the pod closed", async () => {
+  await outside(outer.server.ipv4)
+  await using client = Client.start(bench.lab, "client")
+  expect(await client.child.exited()).toBe(exitCode.invalidConfiguration)
+  await expect(outside(outer.server.ipv4)).rejects.toThrow()
+})
+
 const flood = `const socket = await Bun.udpSocket({})
 for (;;) try { socket.send("x", 9, ${JSON.stringify(outer.server.ipv4)}) } catch {}`
 

@@ -52,6 +52,39 @@ it.effect("is up at once, and stays when it ends, without any way to a server", 
   }),
 )
 
+it.effect("an announced tunnel belongs to the table from the next change on, and to one that is set again", () =>
+  Effect.gen(function* () {
+    const { tables, held, raise } = kernel()
+    const killSwitch = yield* raise(initial)
+    yield* killSwitch.announce({ device: "tun7", addresses: [] })
+    expect(tables).toHaveLength(1)
+    yield* killSwitch.server(first)
+    expect(tables).toHaveLength(2)
+    expect(tables.at(-1)).toContain('oifname "tun7" counter accept')
+    held.table = "changed by somebody else"
+    expect(yield* killSwitch.restore).toBe(true)
+    expect(tables.at(-1)).toContain('oifname "tun7" counter accept')
+  }),
+)
+
+it.effect(
+  "nobody waits for a way where nothing is refused; what the kernel does not take comes with the next change",
+  () =>
+    Effect.gen(function* () {
+      const refusal = { test: (text: string) => text.includes("192.0.2.1") }
+      const { tables, raise } = kernel(undefined, refusal)
+      const { announce, server, tunnel } = yield* raise({ ...initial, enforced: false })
+      yield* announce({ device: "tun7", addresses: [] })
+      yield* server(first)
+      expect(Result.isFailure(yield* Effect.result(tunnel({ device: "tun8", addresses: [] })))).toBe(true)
+      expect(tables).toHaveLength(1)
+      refusal.test = () => false
+      yield* tunnel({ device: "tun8", addresses: [] })
+      expect(tables).toHaveLength(2)
+      expect(tables.at(-1)).toContain('oifname "tun8" ip daddr 192.0.2.1')
+    }),
+)
+
 it.effect("the way to a server is open as long as one of its links lives, whatever comes and goes beside it", () =>
   Effect.gen(function* () {
     const { tables, raise } = kernel()
