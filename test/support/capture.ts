@@ -95,8 +95,11 @@ export class Capture implements AsyncDisposable {
     const isSyn = (packet[tcp + 13]! & SYN) !== 0
     const sequence = view.getUint32(tcp + 4)
     const stream = this.#streams.get(name)
-    if (stream !== undefined) stream.segment(sequence, payload)
-    else if (isSyn) this.#streams.set(name, new Stream(sequence + 1))
+    if (isSyn && stream?.follows(sequence) !== true) {
+      // The ports of a connection that has ended may be those of a later one.
+      if (stream !== undefined) this.#streams.set(`${name}, before SYN ${sequence}`, stream)
+      this.#streams.set(name, new Stream(sequence + 1))
+    } else stream?.segment(sequence, payload)
   }
 }
 
@@ -109,6 +112,11 @@ class Stream {
 
   constructor(first: number) {
     this.#first = first
+  }
+
+  /** Whether this SYN is the one that the stream began with. */
+  follows(syn: number): boolean {
+    return ((syn + 1) | 0) === (this.#first | 0)
   }
 
   segment(sequence: number, payload: Uint8Array): void {
