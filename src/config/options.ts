@@ -4,6 +4,7 @@ import { type Diagnostics, quote } from "./diagnostic.ts"
 import { dnsOptions } from "./dns.ts"
 import type { KeepaliveOptions, NetworkOptions, RedirectFlag, Route } from "./profile.ts"
 import type { Setting, Settings } from "./settings.ts"
+import { nearest } from "./spelling.ts"
 
 /** `names`: whether routes may have host names in them. */
 export const networkOptions = (settings: Settings, names: boolean, report: Diagnostics): NetworkOptions => {
@@ -124,6 +125,11 @@ const dhcpOption = (
     report.error(setting, `dhcp-option ${type}: expected an IP address, not ${quote(value)}`)
     return []
   }
+  if (!namingTypes.includes(type)) {
+    const near = addressTypes.includes(type) ? undefined : nearest(type, namingTypes)
+    const message = `${quote(`dhcp-option ${written}`)} has no effect here: it is asked for name servers and search domains alone`
+    report.info(setting, message, near && `did you mean "${near}"?`)
+  }
   return [{ type, value }]
 }
 
@@ -135,4 +141,6 @@ type ValuesOfRouteIpv6 = readonly [
 ]
 
 const routeKeywords = ["vpn_gateway", "net_gateway", "remote_host"]
+/** Those that `network/dns` goes by. */
+const namingTypes = ["DNS", "DNS6", "DOMAIN", "DOMAIN-SEARCH", "ADAPTER_DOMAIN_SUFFIX"]
 const addressTypes = ["DNS", "DNS6", "NTP", "WINS", "NBDD"]

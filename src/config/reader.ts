@@ -221,7 +221,7 @@ const readWords = (
     const value = grammar.read(word.text)
     if (Result.isFailure(value)) {
       const expected = `${statement.name.text}: expected ${value.failure}, not ${quoteUnlessSecret(word, row)}`
-      report.error(word, expected, hintForWord(words, index))
+      report.error(word, expected, hintForWord(words, index) ?? (row.secret ? undefined : grammar.hint?.(word.text)))
       return undefined
     }
     values.push(value.success)

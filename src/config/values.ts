@@ -10,6 +10,8 @@ export interface Grammar<A> {
   readonly syntax: string
   readonly read: (text: string) => Result.Result<A, string>
   write(value: A): string
+  /** What would mend a text that `read` fails for, when that is known. */
+  readonly hint?: (text: string) => string | undefined
 }
 
 /** A whole number in decimal, both ends included. */
@@ -64,11 +66,19 @@ export const deviceName: Grammar<string> = matching(
 )
 
 /** A host name or an address. Not resolved here; only what can never be one is refused. */
-export const host: Grammar<string> = matching(
-  "host",
-  "a host name or an IP address",
-  (value) => value.length <= 255 && (/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(value) || isIpv6(value)),
-)
+export const host: Grammar<string> = {
+  ...matching(
+    "host",
+    "a host name or an IP address",
+    (value) => value.length <= 255 && (/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(value) || isIpv6(value)),
+  ),
+  hint: (text) => {
+    const [, scheme, bracketed, name = bracketed, port, path] =
+      /^([a-z]+:\/\/)?(?:\[([0-9A-Fa-f:.]+)\]|([^:/[\]]+))(?::([0-9]{1,5}))?(\/.*)?$/.exec(text) ?? []
+    if (name === undefined || (scheme ?? bracketed ?? port ?? path) === undefined) return undefined
+    return `write ${name}${port === undefined ? "" : ` ${port}`}`
+  },
+}
 
 export const ipv4: Grammar<string> = matching("ipv4", "an IPv4 address", isIpv4)
 

@@ -103,6 +103,17 @@ describe("diagnostics", () => {
     expect(errorsOf(" \n\n")).toEqual(["1:1: error: the file is empty (put a client's configuration into it)"])
   })
 
+  test("know a server that is written as in an address line", () => {
+    const hintOf = (remote: string) => diagnosticsOf(minimal(`remote ${remote}`))[0]!.hint
+    expect(["[::1]", "[fd00::1]:443", "a:1194", "https://a.b:443/x", "a!"].map(hintOf)).toEqual([
+      "write ::1",
+      "write fd00::1 443",
+      "write a 1194",
+      "write a.b 443",
+      undefined,
+    ])
+  })
+
   test("say nothing of what is missing where it is only misspelt, or in a block that is not closed", () => {
     const errorsWith = (remote: string) => errorsOf(minimal().replace("remote vpn.example.com", remote))
     expect(errorsWith("remot a")).toEqual(['2:1: error: unknown directive "remot" (did you mean "remote"?)'])

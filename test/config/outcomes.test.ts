@@ -93,3 +93,13 @@ describe("directives without effect", () => {
     )
   })
 })
+
+test("options of DHCP that nobody here asks for are said to have no effect", () => {
+  const noEffect = "has no effect here: it is asked for name servers and search domains alone"
+  expect(notesOf(minimal("dhcp-option DNS 1.1.1.1\ndhcp-option DOMAIN a.b\ndhcp-option WINS 1.1.1.1"))).toEqual([
+    `7:1: info: "dhcp-option WINS" ${noEffect}`,
+  ])
+  expect(notesOf(minimal("dhcp-option DSN 1.1.1.1"))).toEqual([
+    `5:1: info: "dhcp-option DSN" ${noEffect} (did you mean "DNS"?)`,
+  ])
+})

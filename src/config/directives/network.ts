@@ -154,7 +154,7 @@ export const network = {
     repeats: true,
     push: "dns",
     updatable: true,
-    doc: "A name server (`DNS`), a search domain (`DOMAIN`, `DOMAIN-SEARCH`) or another setting that DHCP could carry.",
+    doc: "A name server (`DNS`, `DNS6`) or a search domain (`DOMAIN`, `DOMAIN-SEARCH`, `ADAPTER_DOMAIN_SUFFIX`); other types have no effect, which a note says.",
   }),
   dns: honoured({
     takes: takesMany([oneOf("server", "search-domains")], text("word")),
