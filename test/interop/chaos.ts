@@ -26,6 +26,7 @@ export interface Victim extends AsyncDisposable {
   readonly proofs: readonly [Certificate, Certificate]
   /** Names the part that SIGUSR2 crashes. */
   readonly aim: (part: Part) => void
+  readonly ask: (wish: "reconnect" | "pause" | "resume") => Promise<void>
 }
 
 const parts = ["worker", "http", "control", "dns"] as const
@@ -43,7 +44,9 @@ export async function victim({ lab }: Bench, options: ServerOptions): Promise<Vi
   }
   prove(proofs[0])
   const paths = ["crt", "key"].map((kind) => join(lab.directory, `chaos-now.${kind}`))
-  const lines = ["connect-timeout 3", "connect-retry 1 2", `cert ${paths[0]}`, `key ${paths[1]}`]
+  // The server may die in the middle of a handshake, which is otherwise given a minute.
+  const limits = ["connect-timeout 3", "hand-window 6", "connect-retry 1 2"]
+  const lines = [...limits, `cert ${paths[0]}`, `key ${paths[1]}`]
   const configuration = clientConfiguration(lab, options, { lines, certificate: "none" })
   const file = lab.write("chaos.ovpn", configuration)
   const aim = (part: Part) => lab.write("chaos-part", part)
@@ -55,7 +58,15 @@ export async function victim({ lab }: Bench, options: ServerOptions): Promise<Vi
   }
   const client = Client.startFile(lab, file, { environment })
   await client.ready()
-  return { client, file, configuration, prove, proofs, aim, [Symbol.asyncDispose]: () => client[Symbol.asyncDispose]() }
+  const ask = async (wish: string) => {
+    const url = `http://127.0.0.1:4912/${wish}`
+    // The control server may be crashing.
+    const retry = ["--retry", "10", "--retry-delay", "1", "--retry-all-errors"]
+    const request = ["-X", "POST", "-H", `Authorization: Bearer ${token}`, url]
+    await lab.client.succeed(["curl", "--silent", "--fail", ...retry, ...request])
+  }
+  const dispose = () => client[Symbol.asyncDispose]()
+  return { client, file, configuration, prove, proofs, aim, ask, [Symbol.asyncDispose]: dispose }
 }
 
 /** To the server, to the network, to the pod. `longest`: ms. */
@@ -104,8 +115,8 @@ export function outsideFaults(lab: Lab, server: OpenVpnServer, longest: number):
 }
 
 /** By signals, files and requests, and crashes of its parts. `longest`: ms. */
-export function insideFaults(lab: Lab, victim: Victim, longest: number): ReadonlyArray<Fault> {
-  const { client, file, configuration, prove, proofs, aim } = victim
+export function insideFaults(victim: Victim, longest: number): ReadonlyArray<Fault> {
+  const { client, file, configuration, prove, proofs, aim, ask } = victim
   let [next, present] = [proofs[1], proofs[0]]
   const crash = (part: Part): Fault => {
     let calmUntil = 0
@@ -120,12 +131,6 @@ export function insideFaults(lab: Lab, victim: Victim, longest: number): Readonl
         await pause(random)
       },
     }
-  }
-  const ask = async (wish: string) => {
-    const url = `http://127.0.0.1:4912/${wish}`
-    const retry = ["--retry", "10", "--retry-delay", "1", "--retry-all-errors"]
-    const request = ["-X", "POST", "-H", `Authorization: Bearer ${token}`, url]
-    await lab.client.succeed(["curl", "--silent", "--fail", ...retry, ...request])
   }
   const others = named({
     "nothing happens inside": () => Bun.sleep(longest),
