@@ -1,10 +1,10 @@
 /**
- * `npm test [-- FILTER...]`: the unit tests, then the tests against the real server (`test/interop`, root only).
+ * `npm test [-- FILTER...]`: the unit tests, and the tests against the real server (`test/interop`, root only), several files at a time.
  * A filter is a part of a file's path; one that names `interop` selects from there. The last line counts. Status 0 only when
  * at least one test ran, none failed and the runner itself ended well.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { constants, tmpdir } from "node:os"
+import { availableParallelism, constants, tmpdir } from "node:os"
 import { join } from "node:path"
 import { sweep } from "./support/lab.ts"
 
@@ -21,11 +21,24 @@ interface Case {
   readonly outcome: "passed" | "failed" | "skipped"
 }
 
-/** Folders of tests that start real servers: a process for each file, three at a time, because they mostly wait. */
+/** Folders of tests that start real servers: a process for each file. */
 const realFolders = ["test/interop", "test/container"]
 
-/** Files that put the machine under full load, or count what a busy neighbour would spoil: one after the other. */
-const alone = ["test/interop/rekey.test.ts"]
+/** Those that take longest begin first, so that at the end no lane waits for one of them. */
+const longest = [
+  "unit",
+  "test/interop/protocol-matrix.test.ts",
+  "test/interop/rekey.test.ts",
+  "test/interop/hostile.test.ts",
+  "test/interop/matrix.test.ts",
+  "test/interop/handover.test.ts",
+  "test/interop/leak.test.ts",
+  "test/interop/protocol-login.test.ts",
+  "test/container/container.test.ts",
+]
+
+/** Jobs at a time: most of them mostly wait. More would only make each of them slower. */
+const lanes = Math.min(6, Math.max(3, 2 * availableParallelism()))
 
 let interrupted: NodeJS.Signals | undefined
 const running = new Set<Bun.Subprocess>()
@@ -40,20 +53,16 @@ const reports = mkdtempSync(join(tmpdir(), `cv${process.pid}-`))
 tellSweep()
 const filters = process.argv.slice(2)
 const cases: Array<Case> = []
-for (const job of unitJobs(filters)) cases.push(...(await run(job, "inherit")))
-const real = realJobs(filters)
-await pool(
-  real.filter(({ name }) => !alone.includes(name)),
-  3,
-)
-await pool(
-  real.filter(({ name }) => alone.includes(name)),
-  1,
-)
+await pool([...unitJobs(filters), ...realJobs(filters)].sort((one, other) => rank(one) - rank(other)))
 rmSync(reports, { recursive: true, force: true })
 tellSweep()
 if (interrupted !== undefined) process.exit(128 + constants.signals[interrupted])
 process.exit(conclude(cases))
+
+function rank({ name }: Job): number {
+  const place = longest.indexOf(name)
+  return place < 0 ? longest.length : place
+}
 
 /** Unit tests wait for nothing outside; their limit is for a test that hangs, on a machine that may be busy. */
 function unitJobs(filters: ReadonlyArray<string>): ReadonlyArray<Job> {
@@ -83,18 +92,18 @@ function isReal(filter: string): boolean {
   return realFolders.some((folder) => filter.includes(folder.split("/")[1]!))
 }
 
-/** Runs the jobs in order, `width` of them at a time; each one's output comes in one piece when it is done. */
-async function pool(jobs: ReadonlyArray<Job>, width: number): Promise<void> {
+/** Begins the jobs in order; the output of each comes in one piece when it is done, unless it is the only one. */
+async function pool(jobs: ReadonlyArray<Job>): Promise<void> {
   const waiting = [...jobs]
+  const output = jobs.length === 1 ? "inherit" : "pipe"
   const lane = async () => {
-    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) cases.push(...(await run(job, "pipe")))
+    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) cases.push(...(await run(job, output)))
   }
-  await Promise.all(Array.from({ length: width }, lane))
+  await Promise.all(Array.from({ length: lanes }, lane))
 }
 
 async function run({ name, filters, parameters }: Job, output: "inherit" | "pipe"): Promise<ReadonlyArray<Case>> {
   if (interrupted !== undefined) return []
-  if (output === "inherit") console.log(`\n${name} tests`)
   const report = join(reports, `${name.replaceAll("/", "-")}.xml`)
   const child = Bun.spawn(
     [process.execPath, "test", ...parameters, "--reporter=junit", `--reporter-outfile=${report}`, ...filters],
