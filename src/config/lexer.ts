@@ -40,8 +40,8 @@ export interface LexicalError extends Position {
 
 export interface Lexed {
   readonly errors: ReadonlyArray<LexicalError>
-  /** The tags of blocks that are not closed. */
-  readonly unclosed: ReadonlyArray<string>
+  /** The names of those lines and blocks that stand there and could not be read. */
+  readonly unread: ReadonlyArray<string>
   /** Whether there are lines of which nothing is known: a block is not closed, or there were too many errors before. */
   readonly incomplete: boolean
 }
@@ -59,7 +59,7 @@ export const lexLines = (
   take: (statement: Statement) => void,
 ): Lexed => {
   const errors: Array<LexicalError> = []
-  const unclosed: Array<string> = []
+  const unread: Array<string> = []
   let incomplete = false
   /** Known from the first block on that is not closed, so that of many such blocks not each one is sought to the end. */
   let closing: ReadonlyMap<string, number> | undefined
@@ -77,10 +77,12 @@ export const lexLines = (
       const hint = lineEnds ? "its lines end in carriage returns: save it with line feeds" : undefined
       errors.push({ line, column: maximumLineLength + 1, message, hint })
       incomplete ||= lineEnds
+      unread.push(nameOn(source))
       continue
     }
     const words = wordsOf(source, line, errors)
     const name = words?.[0]
+    if (words === undefined) unread.push(nameOn(source))
     if (words === undefined || name === undefined) continue
     const rest = words.slice(1)
     const tag = rest.length === 0 ? tagOf(name.text) : undefined
@@ -97,7 +99,8 @@ export const lexLines = (
         closing ??= closingLines(lines)
         const { hint, next } = afterUnclosed(lines, index + 1, tag, firstLine)
         errors.push({ line, column: name.column, message: `the block <${tag}> is not closed`, hint })
-        unclosed.push(tag)
+        unread.push(tag)
+        incomplete = true
         index = next - 1
         continue
       }
@@ -111,7 +114,7 @@ export const lexLines = (
       index = end
     }
   }
-  return { errors, unclosed, incomplete: incomplete || unclosed.length > 0 }
+  return { errors, unread, incomplete }
 }
 
 /** The words of one line. A comment ends it; an unfinished quotation or a backslash before anything but `\`, `"` and space is an error. */
@@ -197,6 +200,8 @@ const findLine = (lines: ReadonlyArray<string>, from: number, prefix: string): n
 
 const tagOf = (word: string): string | undefined =>
   word.startsWith("<") ? /^<(\/?[a-z0-9-]{1,64})>$/.exec(word)?.[1] : undefined
+
+const nameOn = (source: string): string => /^\s*(?:--)?([a-z0-9-]{1,64})/.exec(source)?.[1] ?? ""
 
 const withoutDashes = (name: Word): Word =>
   name.text.length > 2 && name.text.startsWith("--")

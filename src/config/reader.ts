@@ -58,9 +58,9 @@ export class Reader {
   }
 
   /** What the lexer could not read of the same lines. */
-  unread({ errors, unclosed }: Lexed): void {
+  unread({ errors, unread }: Lexed): void {
     for (const error of errors) this.#report.error(error, error.message, error.hint)
-    for (const tag of unclosed) if (isDirective(tag)) this.#settings.addFaulty(tag)
+    for (const name of unread) if (isDirective(name)) this.#settings.addFaulty(name)
   }
 
   /** After the last statement. */

@@ -114,8 +114,10 @@ describe("diagnostics", () => {
     ])
   })
 
-  test("say nothing of what is missing where it is only misspelt, or in a block that is not closed", () => {
+  test("say nothing of what is missing where it is only misspelt, or cannot be read", () => {
     const errorsWith = (remote: string) => errorsOf(minimal().replace("remote vpn.example.com", remote))
+    for (const remote of ['remote "a', "--remote a\\b", `remote ${"a".repeat(300)}`])
+      expect(errorsWith(remote)).toHaveLength(1)
     expect(errorsWith("remot a")).toEqual(['2:1: error: unknown directive "remot" (did you mean "remote"?)'])
     expect(errorsWith("<conection>\nremote a\n</conection>")).toHaveLength(1)
     expect(errorsWith("<connection>\nremot a\n</connection>")).toHaveLength(1)
