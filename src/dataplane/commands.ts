@@ -27,9 +27,9 @@ export type Command =
       readonly passTos?: boolean
       /**
        * `float`: a socket of the same port for what does not come from the peer (`strays.ts`), the worker's from here on like the other
-       * one; and whether control packets are taken from it.
+       * one; and whether control packets have a key of their own.
        */
-      readonly strays?: { readonly fd: number; readonly takesControl: boolean }
+      readonly strays?: { readonly fd: number; readonly hasControlKey: boolean }
       /** Made by `createLinkCounterMemory`; the worker writes it. */
       readonly counters: SharedArrayBuffer
     }

@@ -38,7 +38,7 @@ export const Drop = {
   compressed: -19,
   /** from the tun: a packet that is many, whose parts do not fit together */
   offload: -20,
-  /** `float`: a control packet from elsewhere than the server, of which nothing says that it is the server's */
+  /** `float`: a control packet from elsewhere than the server, where no key says whose it is */
   stranger: -21,
 } as const
 

@@ -330,7 +330,7 @@ export class Forwarder implements PacketSink {
     const firstByte = memory.bytes[0]!
     const opcode = firstByte >> 3
     if (unnamed === undefined && opcode !== DATA_V2 && opcode !== DATA_V1) {
-      if (!strays.takesControl) return Drop.stranger
+      if (!strays.hasControlKey && link.keys.sending !== undefined) return Drop.stranger
       if (!isControl(opcode)) return Drop.opcode
       if (length > LARGEST_CONTROL) return Drop.controlSize
       if (strays.isFlood(this.now)) return Drop.controlFlood

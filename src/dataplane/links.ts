@@ -52,7 +52,7 @@ export class Links {
     link.begin(generation, fd, transport, new Float64Array(counters))
     if (strays !== undefined) {
       this.strayBuffers ??= new StrayBuffers(this.arena)
-      link.strays = new Strays(strays.fd, strays.takesControl, this.strayBuffers)
+      link.strays = new Strays(strays.fd, strays.hasControlKey, this.strayBuffers)
     }
     return link
   }

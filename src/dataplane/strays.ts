@@ -18,8 +18,8 @@ export class StrayBuffers {
 
 export class Strays {
   readonly fd: number
-  /** Control packets are authenticated before anything else is made of them: `tls-auth` and the like. */
-  readonly takesControl: boolean
+  /** Control packets have a key of their own that authenticates them (`tls-auth` and the like). Others are of use before the data keys only. */
+  readonly hasControlKey: boolean
   private readonly buffers: StrayBuffers
   /** ms; when somebody was last named. */
   private named = Number.NEGATIVE_INFINITY
@@ -27,9 +27,9 @@ export class Strays {
   private controls = 0
 
   /** The socket is this object's. */
-  constructor(fd: number, takesControl: boolean, buffers: StrayBuffers) {
+  constructor(fd: number, hasControlKey: boolean, buffers: StrayBuffers) {
     this.fd = fd
-    this.takesControl = takesControl
+    this.hasControlKey = hasControlKey
     this.buffers = buffers
   }
 

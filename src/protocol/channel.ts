@@ -59,14 +59,16 @@ export class ControlChannel {
 
   /**
    * Accepts a packet or counts why not. Nothing but that counter changes unless every check passes: those on the head that
-   * cost nothing first (`admits` looks at the key id), then authenticity, then what the body says.
+   * cost nothing first (`admits` looks at the key id), then authenticity, then what the body says. The first one of a `stranger` has
+   * to name our session id, which nobody knows who has not seen our packets: those of the peer itself need not.
    */
   open(
     now: Instant,
     packet: Uint8Array,
     admits: (head: ControlHead) => DropReason | undefined,
+    stranger = false,
   ): Result.Result<ControlPacket, DropReason> {
-    const result = this.#verify(now, packet, admits)
+    const result = this.#verify(now, packet, admits, stranger)
     if (Result.isFailure(result)) this.count(result.failure)
     return result
   }
@@ -79,6 +81,7 @@ export class ControlChannel {
     now: Instant,
     packet: Uint8Array,
     admits: (head: ControlHead) => DropReason | undefined,
+    stranger: boolean,
   ): Result.Result<ControlPacket, DropReason> {
     if (packet.length > maxPacketLength) return Result.fail("oversized")
     const decoded = decodeHead(packet)
@@ -90,7 +93,8 @@ export class ControlChannel {
     const unwrapped = wrap.unwrap(now, head, packet)
     if (Result.isFailure(unwrapped)) return Result.fail(unwrapped.failure)
     const { body } = unwrapped.success
-    if (body.peerSessionId !== undefined && !sameBytes(body.peerSessionId, this.localId))
+    const isNamed = body.peerSessionId !== undefined
+    if (isNamed ? !sameBytes(body.peerSessionId, this.localId) : stranger && this.#remoteId === undefined)
       return Result.fail("peerSessionId")
     // Every key state begins with its reset as message 0, and only with that.
     if (body.messageId !== undefined && (body.messageId === 0) !== (opcodeRow(head.opcode)?.kind === "reset"))

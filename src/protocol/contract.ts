@@ -4,8 +4,11 @@ import type { Instant } from "./ports.ts"
 
 export interface SessionContract {
   start(now: Instant): void
-  /** A control packet. True: it is the server's, as far as its wrapping can tell, and was not taken before. */
-  receive(now: Instant, packet: Uint8Array): boolean
+  /**
+   * A control packet; a `stranger` sent it who is not where the server was so far. True: it is the server's, as far as its wrapping and
+   * session ids can tell, and was not taken before.
+   */
+  receive(now: Instant, packet: Uint8Array, stranger: boolean): boolean
   /** A message of the peer that came as an authenticated data packet. */
   occ?(now: Instant, message: Uint8Array): void
   timeout(now: Instant): void

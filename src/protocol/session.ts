@@ -72,13 +72,10 @@ export class Session {
     this.#negotiation.hardReset(now).timeout(now)
   }
 
-  /**
-   * A control packet, without TCP's length. It is not kept: the buffer is the caller's again. True: it is the server's, as far as its
-   * wrapping can tell, and was not taken before.
-   */
-  receive(now: Instant, packet: Uint8Array): boolean {
+  /** A control packet, without TCP's length. It is not kept: the buffer is the caller's again. */
+  receive(now: Instant, packet: Uint8Array, stranger = false): boolean {
     if (this.#state !== "open") return false
-    const opened = this.#channel.open(now, packet, (head) => this.#admit(head))
+    const opened = this.#channel.open(now, packet, (head) => this.#admit(head), stranger)
     if (Result.isFailure(opened)) {
       this.#refused(opened.failure)
       return false

@@ -39,8 +39,8 @@ export interface Endpoint {
   readonly port: number
   readonly local: Remote["local"]
   readonly socket: Profile["socket"]
-  /** UDP: what comes to our port from others is taken as well, of control packets or of data packets alone; undefined: not at all. */
-  readonly strays?: { readonly takesControl: boolean } | undefined
+  /** UDP: what comes to our port from others is taken as well, if it proves to be the server's; undefined: not at all. */
+  readonly strays?: { readonly hasControlKey: boolean } | undefined
   /** UDP through a proxy: what stands in front of each datagram, and what fails when the proxy takes no more of them. */
   readonly relay?: { readonly header: Uint8Array; readonly ended: Effect.Effect<never, TransportError> }
 }

@@ -114,8 +114,8 @@ export const drive = Effect.fnUntraced(function* (
       switch (event.type) {
         case "control":
           step((at) => {
-            const isTheServers = session.receive(at, event.packet)
-            if (isTheServers && event.from !== undefined) Queue.offerUnsafe(moves, event.from)
+            const { packet, from } = event
+            if (session.receive(at, packet, from !== undefined) && from !== undefined) Queue.offerUnsafe(moves, from)
           })
           return Effect.void
         case "peerMoved":

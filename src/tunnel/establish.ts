@@ -131,7 +131,7 @@ const noticeLevels = { debug: "Debug", info: "Info", warn: "Warn" } as const
 const way = Effect.fnUntraced(function* (profile: Profile, remote: Remote, address: Address) {
   const { port } = firstHop(remote)
   const { proxy, transport, local, float, controlWrapping } = remote
-  const strays = float ? { takesControl: controlWrapping._tag !== "Plain" } : undefined
+  const strays = float ? { hasControlKey: controlWrapping._tag !== "Plain" } : undefined
   const endpoint: Endpoint = { transport, ...address, port, local, socket: profile.socket, strays }
   if (proxy === undefined || transport === "tcp") return { endpoint, hop: yield* allow(endpoint) }
   const control: Endpoint = { ...endpoint, transport: "tcp", local: local && { ...local, port: undefined } }

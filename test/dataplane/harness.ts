@@ -81,7 +81,7 @@ export class Harness implements AsyncDisposable {
     generation: number,
     fd: number,
     transport: "udp" | "tcp",
-    strays?: { readonly fd: number; readonly takesControl: boolean },
+    strays?: { readonly fd: number; readonly hasControlKey: boolean },
   ): void {
     const counters = createLinkCounterMemory()
     this.linkCounters.set(generation, linkCounterReader(counters))

@@ -36,15 +36,15 @@ class Place implements Disposable {
 }
 
 /** A link to `home` with a key, and somebody who is elsewhere. */
-async function floating(addresses: readonly [string, string], takesControl = true) {
+async function floating(addresses: readonly [string, string], { hasControlKey = true, hasKey = true } = {}) {
   const harness = await Harness.start()
   const [home, away] = [await Place.at(addresses[0]), await Place.at(addresses[1])]
   const options = { ...home.name, family: addresses[0].includes(":") ? (6 as const) : (4 as const), sharesPort: true }
   const fd = openUdpSocket(options)
   for (const place of [home, away]) place.port = localAddress(fd).port
-  harness.open(1, fd, "udp", { fd: openStraySocket(fd, options), takesControl })
+  harness.open(1, fd, "udp", { fd: openStraySocket(fd, options), hasControlKey })
   harness.plane.send({ type: "carry", generation: 1 })
-  await harness.use(dataKey(0))
+  if (hasKey) await harness.use(dataKey(0))
   return { harness, home, away }
 }
 
@@ -109,24 +109,27 @@ test("what is not authentic, or was there before, is counted and changes nothing
   expect(moves(harness)).toEqual([])
 })
 
-test("control packets from elsewhere name their sender, where they are authenticated by a key of their own; else they are dropped", async () => {
-  for (const takesControl of [true, false]) {
-    const { harness, home, away } = await floating(v4, takesControl)
-    await using _ = harness
-    using _home = home
-    using _away = away
-    away.send(Uint8Array.of(0x20, 1))
-    if (!takesControl) {
-      await harness.counter("drop:stranger", 1)
-      continue
-    }
-    const { packet, from } = await harness.event("control")
-    expect([...packet]).toEqual([0x20, 1])
-    expect(readSocketAddress(from!)).toEqual(away.name)
-    home.send(Uint8Array.of(0x20, 2))
-    const second = await soon("the other one", () => harness.events.filter(({ type }) => type === "control")[1])
-    expect("from" in second).toBe(false)
-  }
+test.each([
+  { hasControlKey: true, what: "name their sender" },
+  { hasControlKey: false, what: "without a key of their own do so until there is a data key, then they are dropped" },
+])("control packets from elsewhere $what", async ({ hasControlKey }) => {
+  const { harness, home, away } = await floating(v4, { hasControlKey, hasKey: false })
+  await using _ = harness
+  using _home = home
+  using _away = away
+  away.send(Uint8Array.of(0x20, 1))
+  const { packet, from } = await harness.event("control")
+  expect([...packet]).toEqual([0x20, 1])
+  expect(readSocketAddress(from!)).toEqual(away.name)
+  await harness.use(dataKey(0))
+  const controls = () => harness.events.flatMap((event) => (event.type === "control" ? [event] : []))
+  away.send(Uint8Array.of(0x20, 2))
+  if (hasControlKey) await soon("another one", () => controls().length === 2)
+  else await harness.counter("drop:stranger", 1)
+  home.send(Uint8Array.of(0x20, 3))
+  const last = await soon("the peer's", () => controls().find((event) => event.packet[1] === 3))
+  expect("from" in last).toBe(false)
+  expect(controls().length).toBe(hasControlKey ? 3 : 2)
 })
 
 test("a flood of strangers' control packets leaves those of the peer alone", async () => {

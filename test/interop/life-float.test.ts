@@ -96,14 +96,14 @@ testCulvert(
   },
 )
 
-testCulvert(
-  "a server with several addresses answers from another one than was asked: it is taken from the first packet on",
-  async () => {
+testCulvert.each(["plain", "tls-crypt"] as const)(
+  "%s: a server with several addresses answers from another one than was asked, and is taken from its first packet on",
+  async (type) => {
     const { lab } = bench
     await lab.server.succeed(["nft", move])
     try {
-      await using _ = await bench.serve({ wrapping: { type: "tls-crypt" } })
-      await using client = bench.connect({ wrapping: { type: "tls-crypt" } }, { lines: ["float"] })
+      await using _ = await bench.serve({ wrapping: { type } })
+      await using client = bench.connect({ wrapping: { type } }, { lines: ["float"] })
       await client.ready()
       expect((await client.status()).remote).toBe(`udp://${second}:1200 (${first})`)
       expect(client.events("connecting")).toHaveLength(1)

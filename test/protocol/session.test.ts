@@ -225,6 +225,17 @@ describe("hostile packets change nothing but counters", () => {
     expect(pair.connect().agree(0)).toBe(true)
   })
 
+  test("a stranger's first packet has to name our session id, which nobody knows who does not see our packets", () => {
+    const { client, server } = new Pair()
+    const sessionId = new Uint8Array(8).fill(9)
+    server.forge({ opcode: Opcode.HardResetServerV2, sessionId, keyId: 0, acks: [], messageId: 0, payload: empty })
+    expect(client.session.receive(0, server.outgoing()!, true)).toBe(false)
+    expect(client.session.drops).toEqual({ peerSessionId: 1 })
+    expect(client.session.lastReceive).toBeUndefined()
+    for (let packet = client.outgoing(); packet !== undefined; packet = client.outgoing()) server.receive(0, packet)
+    expect(client.session.receive(0, server.outgoing()!, true)).toBe(true)
+  })
+
   test("a second hard reset with another session id is ignored", () => {
     const pair = new Pair().connect()
     const sessionId = new Uint8Array(8).fill(9)

@@ -43,9 +43,9 @@ it.effect("where an authentic packet came from is where packets go, and what the
 it.effect("without float there is no socket for strangers", () =>
   Effect.gen(function* () {
     expect((yield* up("")).plane.opened[0]?.strays).toBeUndefined()
-    expect((yield* up("float")).plane.opened[0]?.strays).toEqual({ takesControl: false })
+    expect((yield* up("float")).plane.opened[0]?.strays).toEqual({ hasControlKey: false })
     expect((yield* up(`float\n<tls-crypt>\n${staticKey}</tls-crypt>`)).plane.opened[0]?.strays).toEqual({
-      takesControl: true,
+      hasControlKey: true,
     })
     expect((yield* up("float\nproto tcp")).plane.opened[0]?.strays).toBeUndefined()
   }),

@@ -79,7 +79,7 @@ export const connection = {
   float: honoured({
     takes: flag,
     connection: true,
-    doc: "Over UDP without a proxy: follow the server to another address or port of its address family, when a packet from there proves authentic: a data packet, or a control packet under `tls-auth` or `tls-crypt`.",
+    doc: "Over UDP without a proxy: follow the server to another address or port of its address family, when a packet from there proves to be its newest.",
   }),
   "resolv-retry": honoured({
     takes: takes([wordOr("infinite", seconds)]),
