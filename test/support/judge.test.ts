@@ -112,8 +112,10 @@ test("nobody answers for three seconds, unless the process is frozen", () => {
 
 test("an address of the status that the device does not have", () => {
   expect(told(2000, () => ({ addresses: [] }))).toEqual([
-    "connected, and the device has no 10.66.0.2/24, for more than 1000 ms",
+    "connected, with addresses that the device does not have, for more than 1000 ms",
   ])
+  // Each time a moment.
+  expect(told(5000, (at) => (at % 1000 === 0 ? { addresses: [] } : {}))).toEqual([])
 })
 
 test("a counter that goes back, in one answer or from one look to the next", () => {

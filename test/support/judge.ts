@@ -62,9 +62,8 @@ export class Judge {
     const isRefused = !before.isReady && !after.isReady
     this.#lasts(look, "traffic passes, and not ready", isRefused && look.isFlowing, 2000)
     const { addresses, phase } = after.status
-    const missing = addresses.filter((address) => !look.addresses.includes(withoutPrefix(address)))
-    const isMissing = phase === "connected" && missing.length > 0
-    this.#lasts(look, `connected, and the device has no ${missing.join(" ")}`, isMissing, 1000)
+    const lacks = addresses.some((address) => !look.addresses.includes(withoutPrefix(address)))
+    this.#lasts(look, "connected, with addresses that the device does not have", phase === "connected" && lacks, 1000)
     if (isSame(before, after)) this.#compare(look, after, metrics)
   }
 
