@@ -3,7 +3,8 @@ import { afterAll, describe, expect, test } from "bun:test"
 import { forEachSeedAsync, longForm, SeededRandom } from "../support/network.ts"
 import { difference } from "../support/recording/flows.ts"
 import type { Read } from "../support/recording/format.ts"
-import { anyOptions, largePacket, mixture } from "./traffic.ts"
+import { mixture, nearlyContinuous } from "./mixture.ts"
+import { anyOptions, largePacket } from "./traffic.ts"
 import { Tunnel, ways } from "./tunnel.ts"
 
 const SEEDS = longForm(6, 1 / 100)
@@ -29,6 +30,14 @@ describe.each([...ways])("%s", (_, disabled, header) => {
   test("single packets, some of them damaged, lost, doubled or overtaken, arrive as they came", async () => {
     await forEachSeedAsync(SEEDS, async (seed) => {
       const packets = mixture(new SeededRandom(seed))
+      expect(difference(await tunnel.carry(packets.map(tunnel.single)), packets)).toBeUndefined()
+    })
+    expect(tunnel.drops).toEqual({})
+  })
+
+  test("packets that nearly continue each other, all with right checksums, arrive as they came", async () => {
+    await forEachSeedAsync(SEEDS * 4, async (seed) => {
+      const packets = nearlyContinuous(new SeededRandom(seed))
       expect(difference(await tunnel.carry(packets.map(tunnel.single)), packets)).toBeUndefined()
     })
     expect(tunnel.drops).toEqual({})

@@ -11,7 +11,8 @@ import { openFile } from "../../src/linux/file.ts"
 import { Arena, closeFd } from "../../src/linux/index.ts"
 import { forEachSeed, longForm, SeededRandom } from "../support/network.ts"
 import { TunPair } from "../support/pair.ts"
-import { anyOptions, expanded, largePacket, mixture, type PacketOptions, packet } from "./traffic.ts"
+import { mixture } from "./mixture.ts"
+import { anyOptions, expanded, largePacket, type PacketOptions, packet } from "./traffic.ts"
 
 const arena = new Arena(4 * 1024 * 1024)
 const sums = checksums(arena)

@@ -154,46 +154,6 @@ export function anyOptions(random: SeededRandom): Omit<PacketOptions, "payload">
   }
 }
 
-/** Some flows whose packets are interleaved, now and then damaged, lost, doubled or in the wrong place. */
-export function mixture(random: SeededRandom): ReadonlyArray<Uint8Array> {
-  const flows = Array.from({ length: 1 + random.below(12) }, (_, port) => {
-    const options = { ...anyOptions(random), port, flags: random.below(4) === 0 ? 0x18 : 0x10 }
-    const { ipOptions, extensions, ...plain } = options
-    const isUnusual = random.below(5) === 0
-    const segmentSize = 1 + random.below(1400)
-    const payload = random.bytes(random.below(Math.min(20_000, segmentSize * 30)))
-    return [...largePacket({ ...(isUnusual ? options : { ...plain, ttl: 64 }), payload, segmentSize }).packets]
-  }).map((packets) => packets.flatMap((bytes) => altered(random, bytes)))
-  const mixed: Array<Uint8Array> = []
-  let size = 0
-  while (flows.some((flow) => flow.length > 0)) {
-    const flow = flows[random.below(flows.length)]!
-    for (const bytes of flow.splice(0, 1 + random.below(20))) {
-      size += bytes.length + 24
-      if (size < 290_000) mixed.push(bytes)
-    }
-  }
-  return mixed
-}
-
-function altered(random: SeededRandom, bytes: Uint8Array): ReadonlyArray<Uint8Array> {
-  const damaged = bytes.slice()
-  switch (random.below(60)) {
-    case 0:
-      return []
-    case 1:
-      return [bytes, bytes]
-    case 2: {
-      // Not in the version, the length of the header or the ports: whose packet it is must stay clear.
-      const first = (bytes[0]! >> 4 === 4 ? (bytes[0]! & 15) * 4 : 40) + 4
-      damaged[first + random.below(bytes.length - first)]! ^= 1 << random.below(8)
-      return [damaged]
-    }
-    default:
-      return [bytes]
-  }
-}
-
 function headers(options: PacketOptions) {
   const { version, protocol, payload, ipOptions = none, extensions = none, tcpOptions = none } = options
   const { identification = 1, dontFragment = true, tos = 0, ttl = 64, port = 40_000 } = options

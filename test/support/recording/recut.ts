@@ -1,7 +1,7 @@
 /**
- * Today's kernel beside a recording, run in a network namespace of its own: `bun recut.ts FILE`. What the tun gave is cut by
- * it and by us; what arrived is put together by us, written to a real tun, and cut by it again. Prints the counts as JSON, and
- * what differs.
+ * Today's kernel beside a recording and generated packets, run in a network namespace of its own: `bun recut.ts FILE SEEDS`. What
+ * the tun gave is cut by it and by us; what arrived is put together by us, written to a real tun, and cut by it again. Prints
+ * the counts as JSON, and what differs.
  */
 import { checksums } from "../../../src/dataplane/checksum.ts"
 import { Coalescer } from "../../../src/dataplane/coalesce.ts"
@@ -10,6 +10,8 @@ import { Offloads } from "../../../src/dataplane/offload.ts"
 import { Segmenter } from "../../../src/dataplane/segment.ts"
 import { TunPort } from "../../../src/dataplane/tunport.ts"
 import { Arena } from "../../../src/linux/index.ts"
+import { mixture, nearlyContinuous } from "../../dataplane/mixture.ts"
+import { SeededRandom, seeds } from "../network.ts"
 import { difference, orderedDifference } from "./flows.ts"
 import { readRecording } from "./format.ts"
 import { KernelCut } from "./kernelcut.ts"
@@ -17,7 +19,7 @@ import { KernelCut } from "./kernelcut.ts"
 export interface Recut {
   readonly reads: number
   readonly packets: number
-  /** Of what was put together. */
+  /** Of what of the recording was put together. */
   readonly writes: number
   /** Offloads that were given up. */
   readonly off: ReadonlyArray<string>
@@ -76,6 +78,12 @@ for (const { scenario, reads, arrived } of recording) {
   for (const { bytes } of reads) note(`cut, ${scenario}`, orderedDifference(cut(bytes), kernel.cut(bytes)))
   note(`put together, ${scenario}`, difference(throughTheTun(arrived), arrived))
 }
+const writesOfRecording = writes
+for (const seed of seeds(Number(process.argv[3]))) {
+  const random = new SeededRandom(seed)
+  for (const packets of [nearlyContinuous(random), mixture(random)])
+    note(`put together, seed ${seed}`, difference(throughTheTun(packets), packets))
+}
 const sum = (sizes: ReadonlyArray<number>) => sizes.reduce((total, size) => total + size, 0)
 const drops = Object.entries(counterReader(memory).all()).filter(
   ([name, value]) => name.startsWith("drop:") && value > 0,
@@ -83,7 +91,7 @@ const drops = Object.entries(counterReader(memory).all()).filter(
 const result: Recut = {
   reads: sum(recording.map(({ reads }) => reads.length)),
   packets: sum(recording.map(({ arrived }) => arrived.length)),
-  writes,
+  writes: writesOfRecording,
   off,
   drops: Object.fromEntries(drops),
   differences: differences.slice(0, 5),
