@@ -1,7 +1,6 @@
 /** The data plane as an Effect service: one `Link` per transport, its events in a queue, its end in the scope. */
 import { Context, Data, Deferred, Effect, Exit, Layer, PubSub, Queue, type Scope } from "effect"
 import { parseIpv4, parseIpv6 } from "../config/address.ts"
-import type { Profile, Remote } from "../config/index.ts"
 import {
   type Command,
   type CounterName,
@@ -15,40 +14,16 @@ import {
   type OffloadName,
   startDataPlane,
 } from "../dataplane/index.ts"
-import {
-  closeFd,
-  monotonicMilliseconds,
-  openStraySocket,
-  openTcpSocket,
-  openUdpSocket,
-  readSocketAddress,
-  type SocketOptions,
-  SystemError,
-} from "../linux/index.ts"
+import { closeFd, monotonicMilliseconds, readSocketAddress } from "../linux/index.ts"
 import type { DataKey } from "../protocol/index.ts"
 import { HostRefused, type KeepsCrashing } from "./errors.ts"
 import { roaming } from "./roaming.ts"
+import { dial, type Endpoint, openStrays, type TransportError } from "./socket.ts"
 import { StatusRef } from "./status.ts"
 import { supervised } from "./supervisor.ts"
 
-/** Where a transport leads to: one resolved address. */
-export interface Endpoint {
-  readonly transport: "udp" | "tcp"
-  readonly address: string
-  readonly family: "ipv4" | "ipv6"
-  readonly port: number
-  readonly local: Remote["local"]
-  readonly socket: Profile["socket"]
-  /** UDP: what comes to our port from others is taken as well, if it proves to be the server's; undefined: not at all. */
-  readonly strays?: { readonly hasControlKey: boolean } | undefined
-  /** UDP through a proxy: what stands in front of each datagram, and what fails when the proxy takes no more of them. */
-  readonly relay?: { readonly header: Uint8Array; readonly ended: Effect.Effect<never, TransportError> }
-}
-
 /** Makes a socket usable before the worker gets it, from as many as `dial` opens. The descriptor is then the caller's. */
 export type Through = (dial: Effect.Effect<number, TransportError>) => Effect.Effect<number, TransportError>
-
-export class TransportError extends Data.TaggedError("TransportError")<{ readonly message: string }> {}
 
 class WorkerCrashed extends Data.TaggedError("WorkerCrashed")<{ readonly message: string }> {}
 
@@ -325,48 +300,3 @@ const addressBytes = (text: string): Uint8Array => {
 }
 
 const direct: Through = (dial) => dial
-
-/** A socket on its way there; the descriptor is the caller's. */
-export const dial = (endpoint: Endpoint) =>
-  Effect.try({
-    try: () => openSocket(endpoint),
-    catch: (error) => new TransportError({ message: error instanceof SystemError ? error.message : String(error) }),
-  })
-
-/** `fd` is closed when it fails. */
-const openStrays = (fd: number, endpoint: Endpoint) => {
-  const { strays } = endpoint
-  if (strays === undefined) return Effect.succeed(undefined)
-  return Effect.try({
-    try: () => ({ ...strays, fd: openStraySocket(fd, optionsOf(endpoint)) }),
-    catch: (error) => {
-      closeFd(fd)
-      return new TransportError({ message: error instanceof SystemError ? error.message : String(error) })
-    },
-  })
-}
-
-const openSocket = (endpoint: Endpoint): number =>
-  endpoint.transport === "udp" ? openUdpSocket(optionsOf(endpoint)) : openTcpSocket(optionsOf(endpoint))
-
-const optionsOf = (endpoint: Endpoint): SocketOptions => {
-  const { sendBuffer, receiveBuffer, mark, bindDevice } = endpoint.socket
-  return {
-    address: endpoint.address,
-    port: endpoint.port,
-    family: endpoint.family === "ipv4" ? (4 as const) : (6 as const),
-    ...(endpoint.local === undefined
-      ? {}
-      : {
-          local: {
-            ...(endpoint.local.address === undefined ? {} : { address: endpoint.local.address }),
-            ...(endpoint.local.port === undefined ? {} : { port: endpoint.local.port }),
-          },
-        }),
-    ...(sendBuffer === undefined ? {} : { sendBuffer }),
-    ...(receiveBuffer === undefined ? {} : { receiveBuffer }),
-    ...(mark === undefined ? {} : { mark }),
-    ...(bindDevice === undefined ? {} : { bindDevice }),
-    sharesPort: endpoint.strays !== undefined,
-  }
-}

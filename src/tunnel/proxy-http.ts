@@ -2,8 +2,8 @@
 import { createHash, randomBytes } from "node:crypto"
 import { Effect, Redacted } from "effect"
 import type { ProxyServer, Remote } from "../config/index.ts"
-import { TransportError } from "./dataplane.ts"
 import type { Handshake, ProxyStream, ProxyUser } from "./proxy.ts"
+import { TransportError } from "./socket.ts"
 
 type HttpProxy = Extract<ProxyServer, { readonly _tag: "Http" }>
 

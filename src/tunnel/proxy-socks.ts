@@ -3,8 +3,8 @@ import { isIPv4, isIPv6 } from "node:net"
 import { Effect, Redacted } from "effect"
 import { formatIpv6 } from "../config/address.ts"
 import type { Remote } from "../config/index.ts"
-import { TransportError } from "./dataplane.ts"
 import type { Handshake, ProxyStream, ProxyUser } from "./proxy.ts"
+import { TransportError } from "./socket.ts"
 
 type User = Effect.Effect<ProxyUser, TransportError> | undefined
 

@@ -6,9 +6,9 @@ import { isIP } from "node:net"
 import { Duration, Effect, type Redacted, type Scope } from "effect"
 import type { ProxyServer, Remote, SocksProxy } from "../config/index.ts"
 import { closeFd, EAGAIN, errno, PlainArena, readFd, SystemError, socketError, writeFd } from "../linux/index.ts"
-import { TransportError } from "./dataplane.ts"
 import { httpConnect } from "./proxy-http.ts"
 import { socksAssociate, socksConnect, socksHeader } from "./proxy-socks.ts"
+import { TransportError } from "./socket.ts"
 
 export interface ProxyUser {
   readonly username: string

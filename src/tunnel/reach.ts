@@ -1,10 +1,10 @@
 /** The way to a server, or to what stands in for it, past the tunnel and through the kill switch. */
 import { Effect } from "effect"
 import { KillSwitch, Network, type NextHop } from "../network/index.ts"
-import type { Endpoint } from "./dataplane.ts"
 import { TunDevice } from "./device.ts"
 import { networkRefused } from "./network.ts"
 import type { Address } from "./resolve.ts"
+import type { Endpoint } from "./socket.ts"
 
 /** Where packets are sent to: the server, its proxy, or the proxy's relay. */
 export interface Peer {

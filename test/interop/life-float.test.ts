@@ -20,6 +20,11 @@ const move = [
 ].join("; ")
 const loseTheFirst = `insert rule inet moved in ip daddr ${first} udp dport 1194 drop`
 
+const haveAddresses = async () => {
+  for (const address of [second, stranger])
+    await bench.lab.server.succeed(["ip", "address", "replace", `${address}/24`, "dev", "outer"])
+}
+
 const handshakes = ({ log }: OpenVpnServer) => log.filter((line) => /Control Channel: TLSv/.test(line)).length
 
 /** Where the kill switch lets packets of the tunnel go. */
@@ -34,8 +39,7 @@ testCulvert(
   "the server moves under traffic: nothing is lost, no key changes, and nobody else is let in or answered",
   async () => {
     const { lab } = bench
-    for (const address of [second, stranger])
-      await lab.server.succeed(["ip", "address", "add", `${address}/24`, "dev", "outer"])
+    await haveAddresses()
     const options: ServerOptions = {
       wrapping: { type: "tls-crypt" },
       keepalive: [1, 30],
@@ -100,6 +104,7 @@ testCulvert.each(["plain", "tls-crypt"] as const)(
   "%s: a server with several addresses answers from another one than was asked, and is taken from its first packet on",
   async (type) => {
     const { lab } = bench
+    await haveAddresses()
     await lab.server.succeed(["nft", move])
     try {
       await using _ = await bench.serve({ wrapping: { type } })

@@ -5,7 +5,8 @@
 import { Clock, Effect, Layer, PubSub, Queue } from "effect"
 import { readSocketAddress } from "../../src/linux/index.ts"
 import { OCC_MAGIC, OCC_REPLY } from "../../src/protocol/index.ts"
-import { DataPlane, type Endpoint, type Link, type LinkEvent } from "../../src/tunnel/dataplane.ts"
+import { DataPlane, type Link, type LinkEvent } from "../../src/tunnel/dataplane.ts"
+import type { Endpoint } from "../../src/tunnel/socket.ts"
 import type { ScriptedServer } from "./server.ts"
 
 export class MemoryPlane {

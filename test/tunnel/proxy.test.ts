@@ -1,10 +1,10 @@
 import { expect } from "bun:test"
 import { Effect, Redacted, Result } from "effect"
 import type { ProxyServer } from "../../src/config/index.ts"
-import { TransportError } from "../../src/tunnel/dataplane.ts"
 import type { Handshake, ProxyStream } from "../../src/tunnel/proxy.ts"
 import { digest, httpConnect, parseAnswer } from "../../src/tunnel/proxy-http.ts"
 import { socksAssociate, socksConnect, socksHeader } from "../../src/tunnel/proxy-socks.ts"
+import { TransportError } from "../../src/tunnel/socket.ts"
 import { it } from "../support/effect.ts"
 
 const user = { username: "anna", password: Redacted.make("s3cret") }
