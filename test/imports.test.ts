@@ -26,6 +26,7 @@ const rules: Readonly<
     rooms: Object.keys({
       config: 0,
       openssl: 0,
+      linux: 0,
       tunnel: 0,
       settings: 0,
       sidecar: 0,

@@ -2,10 +2,10 @@
  * Reads the command line and runs one command. Only the command that is called is loaded: a probe that runs every few
  * seconds needs nothing of the tunnel. Exit codes: see docs/architecture.md.
  */
-import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime"
-import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
+import { Console, Effect, Layer } from "effect"
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
 import { version } from "../version.ts"
+import { launch } from "./launch.ts"
 import { platform } from "./platform.ts"
 
 const commands = {
@@ -51,16 +51,9 @@ Command.make("culvert").pipe(
       : Console.error(error.message),
   ),
   Effect.provide(Layer.merge(platform, flags)),
-  NodeRuntime.runMain({
-    disableErrorReporting: true,
-    teardown: (exit, onExit) => {
-      if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) return onExit(0)
-      const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
-      if (CliError.isCliError(error)) return onExit(error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : usage)
-      if (Exit.isFailure(exit) && exit.cause.reasons.some((reason) => reason._tag === "Die")) {
-        process.stderr.write(`culvert: this is a defect, please report it:\n${Cause.pretty(exit.cause)}\n`)
-      }
-      Runtime.defaultTeardown(exit, onExit)
-    },
-  }),
+  (command) =>
+    launch(command, (error) => {
+      if (!CliError.isCliError(error)) return undefined
+      return error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : usage
+    }),
 )

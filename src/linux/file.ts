@@ -12,6 +12,10 @@ export function openFile(path: string, flags: number): number {
   return fd
 }
 
+export function isTerminal(fd: number): boolean {
+  return libc.isatty(fd) === 1
+}
+
 /** Closes `fd`. Errors are ignored: Linux frees the descriptor whatever close(2) returns. */
 export function closeFd(fd: number): void {
   libc.close(fd)

@@ -13,7 +13,7 @@ export {
 } from "./datagrams.ts"
 export * from "./errno.ts"
 export { openEventfd, signalEventfd, takeEventfd } from "./eventfd.ts"
-export { closeFd, readFd, writeFd } from "./file.ts"
+export { closeFd, isTerminal, readFd, writeFd } from "./file.ts"
 export { hasFilterChanged, hasFilterTable, hasRoutingChanged, openFilterWatch, openRoutingWatch } from "./netlink.ts"
 export { unmapProgramPages } from "./pages.ts"
 export { type Echo, ping } from "./ping.ts"

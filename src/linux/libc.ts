@@ -10,6 +10,7 @@ export const libc = dlopen("libc.so.6", {
   __errno_location: { args: [], returns: "ptr" },
   open: { args: [u64, "i32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
+  isatty: { args: ["i32"], returns: "i32" },
   read: { args: ["i32", u64, u64], returns: "i32" },
   write: { args: ["i32", u64, u64], returns: "i32" },
   ioctl: { args: ["i32", u64, u64], returns: "i32" },

@@ -104,9 +104,20 @@ const tree = (value: unknown, indent = "  "): ReadonlyArray<string> =>
 const isTree = (value: unknown): value is object =>
   typeof value === "object" && value !== null && Object.keys(value).length > 0
 
+/** Bun's own writer waits for nobody, as `process.stdout` does, whose modules of Node's take 8 ms of a start. */
 const writeLine = (line: string) => {
-  process.stdout.write(`${line}\n`)
+  sink ??= Bun.stdout.writer()
+  try {
+    sink.write(`${line}\n`)
+    void Promise.resolve(sink.flush()).catch(nobodyReads)
+  } catch {
+    nobodyReads()
+  }
 }
+let sink: Bun.FileSink | undefined
+
+/** That is no reason to end. */
+const nobodyReads = () => {}
 
 const colours: Readonly<Record<string, number>> = { DEBUG: 2, WARN: 33, ERROR: 31 }
 

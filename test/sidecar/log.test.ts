@@ -76,3 +76,23 @@ test("a flood of one event is cut and counted, others and errors go on", () => {
   expect(logged("json", flood(Effect.logInfo))).toHaveLength(30)
   expect(logged("json", flood(Effect.logError))).toHaveLength(100)
 })
+
+test("the program goes on when nobody reads its log any more", async () => {
+  const program = `
+    import { Effect } from "effect"
+    import { logLayer } from "./src/sidecar/log.ts"
+    const log = () => Effect.runSync(Effect.logInfo("still here").pipe(Effect.provide(logLayer("json", "info"))))
+    log()
+    process.stdin.on("end", () => {
+      for (let lines = 0; lines < 3; lines++) log()
+      setTimeout(() => process.exit(7), 50)
+    }).resume()`
+  const streams = { stdin: "pipe", stdout: "pipe", stderr: "pipe" } as const
+  const child = Bun.spawn([process.execPath, "-e", program], { cwd: project, ...streams })
+  const reader = child.stdout.getReader()
+  expect(new TextDecoder().decode((await reader.read()).value)).toContain("still here")
+  await reader.cancel()
+  child.stdin.end()
+  expect(await new Response(child.stderr).text()).toBe("")
+  expect(await child.exited).toBe(7)
+})

@@ -4,7 +4,6 @@
  * use up our few ports, of which each rests for a minute after it was used.
  */
 import { connect, type Socket } from "node:net"
-import { connect as connectTls } from "node:tls"
 import { Effect } from "effect"
 import { answers, forwarderPorts, type Query, type Upstream, withId } from "../../network/index.ts"
 import { type Asked, certificateCheck, freeId, NoAnswer, random } from "./question.ts"
@@ -90,8 +89,9 @@ export class Streams {
   }
 }
 
+/** Few servers are asked so: the module is loaded for the first one. */
 const tlsTo = (server: Upstream): Socket =>
-  connectTls({ host: server.address, port: server.port, ...certificateCheck(server) })
+  process.getBuiltinModule("node:tls").connect({ host: server.address, port: server.port, ...certificateCheck(server) })
 
 const keyOf = ({ address, port, transport, serverName }: Upstream) => `${transport} ${address} ${port} ${serverName}`
 
