@@ -236,5 +236,6 @@ else {
     env: { ...process.env, RECORDING: file },
     stdio: ["ignore", "inherit", "inherit"],
   })
+  process.on("exit", () => tests.kill())
   process.exitCode = await tests.exited
 }
