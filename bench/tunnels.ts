@@ -82,12 +82,13 @@ async function oneClient(lab: Lab, rival: Rival, server: ServerOptions, plan: Pl
   first?.stop()
   await ping(lab.client, client.address)
   if (transport === "udp") {
-    remember("idle", client, group, rival, record)
     const first = await latency(lab, client.address, plan.pings)
     record.add("c", `idle, the first ${plan.pings} pings, p50`, "ms", rival, first.p50)
     const idle = await latency(lab, client.address, plan.pings)
     record.add("c", "idle, p50", "ms", rival, idle.p50)
     record.add("c", "idle, p99", "ms", rival, idle.p99)
+    // A program that has just started is not idle: by now it had some seconds with nothing but pings.
+    remember("idle", client, group, rival, record)
   }
   for (const [direction, parameters] of directions) {
     const { gigabits, secondsPerGigabyte } = await transfer(lab, client, plan.seconds, parameters)
