@@ -3,7 +3,7 @@
  * error, so that all errors of a file are seen at once.
  */
 import { Contents, type ReadFile } from "./content.ts"
-import { Diagnostics, quote } from "./diagnostic.ts"
+import { Diagnostics, quote, wordOf } from "./diagnostic.ts"
 import { type DirectiveName, rowOf } from "./directives.ts"
 import { credentialsOf, identityOf, requireProof } from "./identity.ts"
 import { type Inspection, inspectIdentity, inspectTrust } from "./inspection.ts"
@@ -163,7 +163,8 @@ const withEnvironment = (settings: Settings, report: Diagnostics): Settings => {
   const implied = new Settings()
   for (const setting of settings.all("setenv")) {
     const [name, value, extra] = setting.values
-    if (extra !== undefined) report.error(setting, `setenv: unexpected ${quote(extra)}`, "put the value in quotes")
+    if (extra !== undefined)
+      report.error(wordOf(setting, 3), `setenv: unexpected ${quote(extra)}`, "put the value in quotes")
     if (name === "GENERIC_CONFIG")
       report.error(setting, "this is a generic profile without servers", "get the profile of a user")
     else if (name === "PUSH_PEER_INFO") implied.add({ ...setting, name: "push-peer-info", values: [] })
@@ -185,9 +186,9 @@ const deviceOf = (settings: Settings, report: Diagnostics): Profile["device"] =>
   const [name] = settings.values("dev")
   const isTap = type === undefined ? name.startsWith("tap") : type.values[0] === "tap"
   if (dev !== undefined && name === "null") {
-    report.error(dev, "the device null is not supported", "use `dev tun`")
+    report.error(wordOf(dev, 1), "the device null is not supported", "use `dev tun`")
   } else if (dev !== undefined && type === undefined && !isTap && !name.startsWith("tun")) {
-    report.error(dev, `dev: the type of the device ${quote(name)} is not known`, "add a line: dev-type tun")
+    report.error(wordOf(dev, 1), `dev: the type of the device ${quote(name)} is not known`, "add a line: dev-type tun")
   }
   return { type: isTap ? "tap" : "tun", name }
 }
@@ -209,7 +210,10 @@ const peerInfoOf = (settings: Settings): Profile["peerInfo"] => {
 const renegotiation = (settings: Settings, report: Diagnostics) => {
   const [renegSec, renegSecMinimum] = settings.values("reneg-sec")
   if (renegSecMinimum !== undefined && renegSecMinimum > renegSec)
-    report.error(settings.last("reneg-sec")!, `reneg-sec: the minimum ${renegSecMinimum} is more than ${renegSec}`)
+    report.error(
+      wordOf(settings.last("reneg-sec")!, 2),
+      `reneg-sec: the minimum ${renegSecMinimum} is more than ${renegSec}`,
+    )
   return { renegSec, renegSecMinimum }
 }
 

@@ -2,7 +2,8 @@
  * What a person is told about a configuration file. Never holds a secret: the content of key blocks and of credentials is not
  * quoted, and everything that is quoted has passed `quote`.
  */
-import type { Position } from "./lexer.ts"
+import * as Result from "effect/Result"
+import { type Position, splitWords } from "./lexer.ts"
 import { columnsOf } from "./width.ts"
 
 export interface Diagnostic extends Position {
@@ -15,6 +16,20 @@ export interface Diagnostic extends Position {
   readonly hint: string | undefined
   /** The line as it stands in the file; undefined when it may hold a secret. */
   readonly source: string | undefined
+}
+
+/** What is spoken about: a position, or the word of that number after the name that stands there, if there is such a word. */
+export interface Place extends Position {
+  readonly word?: number
+}
+
+/** The word of that number after the name of a directive, which is number 0. */
+export const wordOf = ({ line, column }: Position, word: number): Place => ({ line, column, word })
+
+/** A line of the file, and whether it may be shown. */
+export interface SourceLine {
+  readonly text: string
+  readonly isOpen: boolean
 }
 
 /** `file:line:column: error: message (hint)`, on one line. */
@@ -58,10 +73,10 @@ const severityColours = { error: "1;31", warning: "1;33", info: "1;36" } as cons
 /** Gathers the diagnostics of one file. The same one twice is kept once. */
 export class Diagnostics {
   /** Where something is said to be missing: the beginning, without showing what stands there. */
-  static readonly wholeFile: Position = { line: 1, column: 1 }
+  static readonly wholeFile: Place = { line: 1, column: 1 }
 
   readonly #file: string
-  readonly #seen = new Map<string, Omit<Diagnostic, "source"> & { readonly at: Position }>()
+  readonly #seen = new Map<string, Omit<Diagnostic, "source"> & { readonly at: Place }>()
   #errorCount = 0
   #noteCount = 0
   #abandoned = false
@@ -70,16 +85,16 @@ export class Diagnostics {
     this.#file = file
   }
 
-  error(at: Position, message: string, hint?: string): void {
+  error(at: Place, message: string, hint?: string): void {
     if (this.isFull) this.abandon(at)
     else this.#add("error", at, message, hint)
   }
 
-  warning(at: Position, message: string, hint?: string): void {
+  warning(at: Place, message: string, hint?: string): void {
     this.#add("warning", at, message, hint)
   }
 
-  info(at: Position, message: string, hint?: string): void {
+  info(at: Place, message: string, hint?: string): void {
     this.#add("info", at, message, hint)
   }
 
@@ -93,7 +108,7 @@ export class Diagnostics {
   }
 
   /** What is wrong from here on is left out; said once. */
-  abandon(at: Position): void {
+  abandon(at: Place): void {
     if (this.#abandoned) return
     this.#abandoned = true
     this.#add("error", at, "too many errors: the others are left out", "is this a configuration file?")
@@ -103,20 +118,20 @@ export class Diagnostics {
     return this.#noteCount < maximumNotes
   }
 
-  /** In the order of the file. `sourcesOf` gives the text of those of the lines that may be shown. */
-  sorted(sourcesOf?: (lines: ReadonlySet<number>) => ReadonlyMap<number, string>): ReadonlyArray<Diagnostic> {
+  /** In the order of the file. `sourcesOf` gives those of the lines that stand outside of blocks of text. */
+  sorted(sourcesOf?: (lines: ReadonlySet<number>) => ReadonlyMap<number, SourceLine>): ReadonlyArray<Diagnostic> {
     if (this.#seen.size === 0) return []
     const lines = new Set([...this.#seen.values()].map(({ line }) => line))
-    const sources = sourcesOf?.(lines) ?? new Map<number, string>()
+    const sources = sourcesOf?.(lines) ?? new Map<number, SourceLine>()
     return [...this.#seen.values()]
-      .map(({ at, ...diagnostic }) => ({
-        ...diagnostic,
-        source: at === Diagnostics.wholeFile ? undefined : sources.get(diagnostic.line),
-      }))
+      .map(({ at, ...diagnostic }) => {
+        const source = at === Diagnostics.wholeFile ? undefined : sources.get(at.line)
+        return { ...diagnostic, column: columnOf(at, source), source: source?.isOpen ? source.text : undefined }
+      })
       .sort((a, b) => a.line - b.line || a.column - b.column)
   }
 
-  #add(severity: Diagnostic["severity"], at: Position, message: string, hint: string | undefined): void {
+  #add(severity: Diagnostic["severity"], at: Place, message: string, hint: string | undefined): void {
     if (severity !== "error" && ++this.#noteCount > maximumNotes) return
     const { line, column } = at
     // Names of files, subjects of certificates and what a port says come from outside as well.
@@ -132,6 +147,14 @@ export class Diagnostics {
 
 /** Text from outside inside a message: in double quotes, shortened, and without characters that a terminal would act on. */
 export const quote = (text: string): string => `"${printable(text.length > 60 ? `${text.slice(0, 60)}...` : text)}"`
+
+const columnOf = ({ line, column, word }: Place, source: SourceLine | undefined): number => {
+  if (word === undefined || source === undefined) return column
+  const words = Result.getOrElse(splitWords(source.text, line), () => [])
+  // A name may have dashes before it.
+  const name = words.findLastIndex((other) => other.column <= column)
+  return words[name + word]?.column ?? column
+}
 
 const printable = (text: string): string => text.replace(/[^\P{C}\t]/gu, "\ufffd")
 

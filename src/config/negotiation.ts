@@ -1,6 +1,6 @@
 /** What may be negotiated: TLS versions and ciphers, the ciphers of the data channel, its digest and its framing. */
 import { cbcCipher, cipherEntries, dataCipher, dataCiphers, defaultDataCiphers, digest } from "./ciphers.ts"
-import { type Diagnostics, quote } from "./diagnostic.ts"
+import { type Diagnostics, quote, wordOf } from "./diagnostic.ts"
 import type { CbcCipher, Compression, DataCipher, DigestName, TlsProfile, TlsVersion } from "./profile.ts"
 import type { Settings } from "./settings.ts"
 import { nearest } from "./spelling.ts"
@@ -38,7 +38,7 @@ export const authOf = (settings: Settings, report: Diagnostics): DigestName => {
   const known = digest(name)
   if (setting !== undefined && known === undefined) {
     report.error(
-      setting,
+      wordOf(setting, 1),
       `auth: the digest ${quote(name)} is not supported`,
       "MD5, SHA1, SHA224, SHA256, SHA384 and SHA512 are",
     )
@@ -54,18 +54,19 @@ export const dataCiphersOf = (settings: Settings, report: Diagnostics): Readonly
     if (entry.tag === "offered") ciphers.add(entry.cipher)
     else if (setting === undefined) continue
     else if (entry.tag === "unsupported")
-      report.warning(setting, `data-ciphers: ${entry.name} is not supported yet and not offered`)
-    else if (entry.optional) report.info(setting, `data-ciphers: ${quote(entry.name)} is unknown and not offered`)
+      report.warning(wordOf(setting, 1), `data-ciphers: ${entry.name} is not supported yet and not offered`)
+    else if (entry.optional)
+      report.info(wordOf(setting, 1), `data-ciphers: ${quote(entry.name)} is unknown and not offered`)
     else {
       const near = nearest(entry.name, dataCiphers)
       const hint = near === undefined ? `"?" before its name leaves it out` : `did you mean "${near}"?`
-      report.error(setting, `data-ciphers: the cipher ${quote(entry.name)} is unknown`, hint)
+      report.error(wordOf(setting, 1), `data-ciphers: the cipher ${quote(entry.name)} is unknown`, hint)
       isFaulty = true
     }
   }
   if (setting !== undefined && ciphers.size === 0 && !isFaulty) {
     report.error(
-      setting,
+      wordOf(setting, 1),
       "data-ciphers: no cipher is left to offer",
       `at least one of ${defaultDataCiphers.join(", ")} is needed`,
     )
@@ -78,7 +79,7 @@ export const dataCiphersOf = (settings: Settings, report: Diagnostics): Readonly
   ) {
     const offered = [...ciphers].join(":")
     report.warning(
-      cipher,
+      wordOf(cipher, 1),
       `cipher ${quote(cipher.values[0])} is not used: the server chooses from data-ciphers (${offered})`,
       dataCipher(cipher.values[0]) && `to offer it as well: data-ciphers ${offered}:${dataCipher(cipher.values[0])}`,
     )
@@ -93,7 +94,7 @@ export const fallbackOf = (settings: Settings, report: Diagnostics): DataCipher 
   const cipher = dataCipher(name)
   if (cipher === undefined) {
     report.warning(
-      setting,
+      wordOf(setting, 1),
       `data-ciphers-fallback: ${quote(name)} is not supported yet: a server must negotiate the cipher`,
     )
   }

@@ -1,6 +1,6 @@
 /** Settings that a file and a push have in common: what they say about the network and about keepalive. */
 import { ipv4Network, ipv6Network, isIpv4, isIpv6, prefixOfNetmask } from "./address.ts"
-import { type Diagnostics, quote } from "./diagnostic.ts"
+import { type Diagnostics, quote, wordOf } from "./diagnostic.ts"
 import { dnsOptions } from "./dns.ts"
 import type { KeepaliveOptions, NetworkOptions, RedirectFlag, Route } from "./profile.ts"
 import type { Setting, Settings } from "./settings.ts"
@@ -62,15 +62,18 @@ export const keepaliveOptions = (settings: Settings): KeepaliveOptions => {
 
 const route = (setting: Setting<ValuesOfRoute>, names: boolean, report: Diagnostics): ReadonlyArray<Route> => {
   const [network, prefix = 32, gateway, metric] = setting.values
-  for (const place of [network, gateway]) {
+  for (const [index, place] of [network, undefined, gateway].entries()) {
     if (place !== undefined && !isIpv4(place) && !routeKeywords.includes(place) && (!names || place.includes(":"))) {
-      report.error(setting, `route: expected an IPv4 address, not ${quote(place)}`)
+      report.error(wordOf(setting, index + 1), `route: expected an IPv4 address, not ${quote(place)}`)
       return []
     }
   }
   const masked = isIpv4(network) ? ipv4Network(network, prefix) : network
   if (masked !== network)
-    report.warning(setting, `route: ${network} is not the address of a network of ${prefix} bits; ${masked} is used`)
+    report.warning(
+      wordOf(setting, 1),
+      `route: ${network} is not the address of a network of ${prefix} bits; ${masked} is used`,
+    )
   return [{ network: masked, prefix, gateway, metric }]
 }
 
@@ -78,13 +81,13 @@ const routeIpv6 = (setting: Setting<ValuesOfRouteIpv6>, report: Diagnostics): Re
   const [{ address, prefix }, written, metric] = setting.values
   const gateway = written?.replace(/_ipv6$/, "")
   if (gateway !== undefined && !isIpv6(gateway) && !routeKeywords.includes(gateway)) {
-    report.error(setting, `route-ipv6: expected an IPv6 address as gateway, not ${quote(gateway)}`)
+    report.error(wordOf(setting, 2), `route-ipv6: expected an IPv6 address as gateway, not ${quote(gateway)}`)
     return []
   }
   const network = ipv6Network(address, prefix)
   if (network !== address)
     report.warning(
-      setting,
+      wordOf(setting, 1),
       `route-ipv6: ${address} is not the address of a network of ${prefix} bits; ${network} is used`,
     )
   return [{ network, prefix, gateway, metric }]
@@ -99,7 +102,7 @@ const routeGateway = (settings: Settings, report: Diagnostics): string | undefin
     return undefined
   }
   if (isIpv4(gateway)) return gateway
-  report.error(setting, `route-gateway: expected an IPv4 address, not ${quote(gateway)}`)
+  report.error(wordOf(setting, 1), `route-gateway: expected an IPv4 address, not ${quote(gateway)}`)
   return undefined
 }
 
@@ -122,7 +125,7 @@ const dhcpOption = (
   const type = written.toUpperCase()
   const isAddress = type === "DNS6" ? isIpv6(value) : isIpv4(value) || isIpv6(value)
   if (addressTypes.includes(type) && !isAddress) {
-    report.error(setting, `dhcp-option ${type}: expected an IP address, not ${quote(value)}`)
+    report.error(wordOf(setting, 2), `dhcp-option ${type}: expected an IP address, not ${quote(value)}`)
     return []
   }
   if (!namingTypes.includes(type)) {

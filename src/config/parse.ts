@@ -2,7 +2,7 @@
 import * as Result from "effect/Result"
 import { buildProfile } from "./build.ts"
 import type { FileNeed, ReadFile } from "./content.ts"
-import { type Diagnostic, Diagnostics } from "./diagnostic.ts"
+import { type Diagnostic, Diagnostics, type SourceLine } from "./diagnostic.ts"
 import { isDirective, rowOf } from "./directives.ts"
 import type { Inspection } from "./inspection.ts"
 import { lex, type Position } from "./lexer.ts"
@@ -75,9 +75,9 @@ const positionOf = (text: string, index: number): Position => {
   return { line: before.split("\n").length, column: index - before.lastIndexOf("\n") }
 }
 
-/** Of `lines` those that may be shown: they begin with a directive whose words are no secrets, or nearly, and are not in a block. */
-const sourcesOf = (text: string, lines: ReadonlySet<number>): ReadonlyMap<number, string> => {
-  const sources = new Map<number, string>()
+/** `lines` but for those in blocks. Those may be shown that begin with a directive whose words are no secrets, or nearly. */
+const sourcesOf = (text: string, lines: ReadonlySet<number>): ReadonlyMap<number, SourceLine> => {
+  const sources = new Map<number, SourceLine>()
   let closing: string | undefined
   const last = Math.max(...lines)
   for (const [index, line] of text.split("\n", last).entries()) {
@@ -93,7 +93,7 @@ const sourcesOf = (text: string, lines: ReadonlySet<number>): ReadonlyMap<number
     if (!lines.has(index + 1)) continue
     const name = shown.split(/\s/, 1)[0]!.replace(/^--/, "")
     const isOpen = tag !== undefined || (isDirective(name) ? !rowOf(name).secret : isMisspelling(name))
-    if (isOpen) sources.set(index + 1, source.slice(0, 255))
+    sources.set(index + 1, { text: source.slice(0, 255), isOpen })
   }
   return sources
 }

@@ -1,6 +1,6 @@
 /** The proxy that a server is reached through: `http-proxy` with its companions, or `socks-proxy`. */
 import type { Contents, GivenLogin } from "./content.ts"
-import { type Diagnostics, quote } from "./diagnostic.ts"
+import { type Diagnostics, quote, wordOf } from "./diagnostic.ts"
 import type { ProxyLogin, ProxyServer, SocksProxy } from "./profile.ts"
 import type { Setting, Settings } from "./settings.ts"
 
@@ -93,11 +93,15 @@ const requestOptions = (
   for (const setting of settings) {
     const [kind, first, second] = setting.values
     if (second !== undefined && kind !== "CUSTOM-HEADER")
-      report.error(setting, `http-proxy-option ${kind}: unexpected ${quote(second)}`, "put the value in quotes")
+      report.error(
+        wordOf(setting, 3),
+        `http-proxy-option ${kind}: unexpected ${quote(second)}`,
+        "put the value in quotes",
+      )
     if (kind === "AGENT") userAgent = first
     else if (kind === "CUSTOM-HEADER") headers.push([first, second ?? ""])
     else if (first === "1.0" || first === "1.1") version = first
-    else report.error(setting, `http-proxy-option VERSION: expected one of 1.0, 1.1, not ${quote(first)}`)
+    else report.error(wordOf(setting, 2), `http-proxy-option VERSION: expected one of 1.0, 1.1, not ${quote(first)}`)
   }
   return { version, userAgent, headers }
 }

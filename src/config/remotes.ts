@@ -1,7 +1,7 @@
 /** The servers of a profile: `remote` lines and `<connection>` blocks, each with everything that applies to it. */
 import { isIpv4 } from "./address.ts"
 import type { Contents } from "./content.ts"
-import { Diagnostics, quote } from "./diagnostic.ts"
+import { Diagnostics, quote, wordOf } from "./diagnostic.ts"
 import type { ControlWrapping, Remote } from "./profile.ts"
 import { datagramProxyOf, proxyOf } from "./proxy.ts"
 import type { Setting, Settings } from "./settings.ts"
@@ -159,7 +159,10 @@ const familyOf = (
   const [host] = remote.values
   const other = family === "ipv4" ? host.includes(":") : family === "ipv6" && isIpv4(host)
   if (other)
-    report.warning(remote, `${quote(host)} is never reached with ${written}, which is for the other address family`)
+    report.warning(
+      wordOf(remote, 1),
+      `${quote(host)} is never reached with ${written}, which is for the other address family`,
+    )
   return family
 }
 

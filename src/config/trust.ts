@@ -1,6 +1,6 @@
 /** What proves that the server is the right one: authority, fingerprints, and what its certificate must say. */
 import type { Contents } from "./content.ts"
-import { Diagnostics } from "./diagnostic.ts"
+import { Diagnostics, wordOf } from "./diagnostic.ts"
 import type { ServerTrust } from "./profile.ts"
 import type { Setting, Settings } from "./settings.ts"
 
@@ -62,7 +62,11 @@ const issuerFingerprintsOf = (
   const together = last.inBlock ? given.filter(({ inBlock }) => inBlock) : [last]
   for (const setting of together) {
     if (setting.values[0].length !== lengthOf[digest])
-      report.error(setting, `verify-hash: this is not the length of a ${digest} fingerprint`, "name the digest: SHA256")
+      report.error(
+        wordOf(setting, last.inBlock ? 0 : 1),
+        `verify-hash: this is not the length of a ${digest} fingerprint`,
+        "name the digest: SHA256",
+      )
   }
   const [first, ...others] = new Set(together.map(({ values: [fingerprint] }) => fingerprint))
   return { digest, values: [first!, ...others] }

@@ -103,6 +103,23 @@ describe("diagnostics", () => {
     expect(errorsOf(" \n\n")).toEqual(["1:1: error: the file is empty (put a client's configuration into it)"])
   })
 
+  test("point at the word that they are about, also when only the whole file shows that it is wrong", () => {
+    const cases = {
+      "auth  SHA3": "auth  ",
+      "  --dev 'foo'": "  --dev ",
+      "setenv opt auth SHA3": "setenv opt auth ",
+      "route 10.0.0.0 255.0.0.0 fd00::1": "route 10.0.0.0 255.0.0.0 ",
+      "dhcp-option DNS 1.2.3": "dhcp-option DNS ",
+      "route-gateway x": "route-gateway ",
+      // A word that is missing cannot be pointed at.
+      "dhcp-option DNS": "",
+    }
+    for (const [line, before] of Object.entries(cases)) {
+      const [error] = diagnosticsOf(minimal(line)).filter(({ severity }) => severity === "error")
+      expect([line, error?.line, error?.column]).toEqual([line, 5, before.length + 1])
+    }
+  })
+
   test("know a server that is written as in an address line", () => {
     const hintOf = (remote: string) => diagnosticsOf(minimal(`remote ${remote}`))[0]!.hint
     expect(["[::1]", "[fd00::1]:443", "a:1194", "https://a.b:443/x", "a!"].map(hintOf)).toEqual([

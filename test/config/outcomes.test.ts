@@ -81,7 +81,7 @@ describe("directives without effect", () => {
   test("cipher is negotiated instead, as in OpenVPN 2.6", () => {
     expect(profileOf(minimal("cipher AES-256-CBC")).dataCiphers).toHaveLength(3)
     expect(notesOf(minimal("cipher AES-256-CBC"))).toEqual([
-      '5:1: warning: cipher "AES-256-CBC" is not used: the server chooses from data-ciphers (AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305) (to offer it as well: data-ciphers AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305:AES-256-CBC)',
+      '5:8: warning: cipher "AES-256-CBC" is not used: the server chooses from data-ciphers (AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305) (to offer it as well: data-ciphers AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305:AES-256-CBC)',
     ])
     expect(notesOf(minimal("cipher aes-256-gcm"))).toEqual([])
   })

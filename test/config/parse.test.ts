@@ -235,7 +235,7 @@ test("of a variable that is set twice the last value is told to the server", () 
 
 test("an unknown cipher is an error, one of OpenVPN's that is not supported is left out with a warning", () => {
   expect(errorsOf(minimal("data-ciphers AES-128-GCM:FOO"))).toEqual([
-    `5:1: error: data-ciphers: the cipher "FOO" is unknown ("?" before its name leaves it out)`,
+    `5:14: error: data-ciphers: the cipher "FOO" is unknown ("?" before its name leaves it out)`,
   ])
   expect(profileOf(minimal("data-ciphers AES-128-GCM:BF-CBC")).dataCiphers).toEqual(["AES-128-GCM"])
   expect(notesOf(minimal("data-ciphers AES-128-GCM:BF-CBC"))).toHaveLength(1)
