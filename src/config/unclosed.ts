@@ -12,7 +12,7 @@ export const afterUnclosed = (lines: ReadonlyArray<string>, from: number, tag: s
   for (let index = from; index < lines.length; index++) {
     const line = lines[index]!.trimStart()
     if (line.startsWith("-----END ")) afterMarker = index + 1
-    const found = line.startsWith("<") ? /^<(\/?)[A-Za-z0-9-]{1,64}>/.exec(line) : null
+    const found = line.startsWith("<") ? /^<(\/?) *[A-Za-z0-9-]{1,64} *>/.exec(line) : null
     if (found === null) continue
     // Between them no block was opened that it could close.
     if (found[1] === "/") return { hint: `line ${firstLine + index} says ${found[0]}`, next: index + 1 }

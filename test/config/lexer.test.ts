@@ -101,6 +101,7 @@ describe("statements", () => {
     expect(unclosed(pem + pem, "verb 3")).toEqual([[[1, "add a line </ca> after line 7"]], ["verb", "cert"]])
     expect(unclosed("AAAA\n", "verb 3")).toEqual([[[1, "add a line </ca> after line 3"]], ["cert"]])
     expect(unclosed(pem, "</CA>\nverb 3")).toEqual([[[1, "line 5 says </CA>"]], ["verb", "cert"]])
+    expect(unclosed(pem, "</ ca >\nverb 3")).toEqual([[[1, "line 5 says </ ca >"]], ["verb", "cert"]])
     expect(unclosed(pem, "<key>\nverb 3")).toEqual([
       [
         [1, "add a line </ca> after line 4"],
