@@ -7,6 +7,7 @@ import { Effect, Result } from "effect"
 import { closeFd, hasRoutingChanged, links, openRoutingWatch } from "../linux/index.ts"
 import { Network, ours } from "../network/index.ts"
 import { TunDevice } from "./device.ts"
+import { StatusRef } from "./status.ts"
 
 /** Never ends. */
 export const keepRoutes = Effect.scoped(
@@ -25,6 +26,7 @@ export const keepRoutes = Effect.scoped(
 /** `changed`: whether the kernel announced a change of the pod's network, but for that of `device`, since it was asked last. */
 export const renewing = Effect.fnUntraced(function* (device: string, changed: Effect.Effect<boolean>) {
   const network = yield* Network
+  const status = yield* StatusRef
   /** Looks until the next try after one that failed, and how many there were before it. */
   let left = Number.POSITIVE_INFINITY
   let pause = 0
@@ -36,6 +38,7 @@ export const renewing = Effect.fnUntraced(function* (device: string, changed: Ef
     pause = isNews ? 1 : Math.min(2 * pause, longestPause)
     const fits = Result.isSuccess(yield* Effect.result(network.fitPod(device)))
     left = (yield* network.renewRoutes) && fits ? Number.POSITIVE_INFINITY : pause
+    yield* status.update({ routes: yield* network.current })
   }
 })
 

@@ -1,5 +1,4 @@
 /** What may happen to a client: outside of it, and to itself. Each fault is over when it resolves. */
-
 import { writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { Client } from "../support/culvert.ts"

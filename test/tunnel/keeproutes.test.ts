@@ -1,8 +1,9 @@
 import { expect } from "bun:test"
-import { Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { Network } from "../../src/network/index.ts"
 import { renewing } from "../../src/tunnel/keeproutes.ts"
+import { StatusRef } from "../../src/tunnel/status.ts"
 import { it } from "../support/effect.ts"
 
 /** How often the routes are renewed: when the pod's network changed, with `results` in turn. */
@@ -13,15 +14,18 @@ const watched = (...results: ReadonlyArray<boolean>) =>
       direct: [],
       fitPod: (device) => Effect.sync(() => void state.fitted.push(device)).pipe(Effect.as([])),
       renewRoutes: Effect.sync(() => results[state.renewed++] ?? true),
+      current: Effect.sync(() => state.fitted.map((device) => `fits ${device}`)),
     })
     const changed = Effect.sync(() => {
       const { changed } = state
       state.changed = false
       return changed
     })
-    yield* renewing("tun0", changed).pipe(Effect.provide(network), Effect.forkScoped)
+    const status = yield* Layer.build(StatusRef.layer)
+    const told = Context.get(status, StatusRef)
+    yield* renewing("tun0", changed).pipe(Effect.provide(network), Effect.provide(status), Effect.forkScoped)
     yield* TestClock.adjust(0)
-    return state
+    return Object.assign(state, { status: told.get })
   })
 
 it.effect("routes are set again when the pod's network changed, and only then", () =>
@@ -32,7 +36,7 @@ it.effect("routes are set again when the pod's network changed, and only then", 
     state.changed = true
     yield* TestClock.adjust("1 minute")
     expect(state.renewed).toBe(1)
-    expect(state.fitted).toEqual(["tun0"])
+    expect((yield* state.status).routes).toEqual(["fits tun0"])
   }),
 )
 
