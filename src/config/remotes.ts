@@ -57,6 +57,7 @@ const fromBlock = (
     if (!inner.mentions("remote")) report.error(block, `the <connection> block has no "remote"`)
     return []
   }
+  // As most blocks do: nothing but the remote is its own.
   if (inner.size === 1) return [build(remote, view, outer.wrapping)]
   const direction = directionOf(inner, "tls-auth", report)
   const wrapping = wrappings.some((name) => inner.has(name))

@@ -116,6 +116,38 @@ describe("connection blocks", () => {
     })
   })
 
+  test("that say only their remote take what stands above each of them", () => {
+    const block = (remote: string) => `<connection>\nremote ${remote}\n</connection>\n`
+    const remotes = blocks(
+      `${block("a")}port 2\n${block("b")}${block("c 3")}bind\n${block("d")}proto tcp\n${block("e 5 udp")}${block("f")}`,
+    )
+    const bound = { address: undefined, port: 2 }
+    expect(remotes.map(({ host, port, transport, local }) => [host, port, transport, local])).toEqual([
+      ["a", 1194, "udp", undefined],
+      ["b", 2, "udp", undefined],
+      ["c", 3, "udp", undefined],
+      ["d", 2, "udp", bound],
+      ["e", 5, "udp", bound],
+      ["f", 2, "tcp", bound],
+    ])
+  })
+
+  test("may say a lot", () => {
+    const lines =
+      "bind\nlport 5\nrport 6\nproto tcp\nmssfix 0\nconnect-retry 7\nserver-poll-timeout 8\ntun-mtu 1400\nconnect-retry 9"
+    expect(blocks(`port 1\n<connection>\nremote a\n${lines}\n</connection>\n`)).toMatchObject([
+      {
+        port: 6,
+        transport: "tcp",
+        local: { port: 5 },
+        mssfix: "off",
+        connectRetry: { wait: 9 },
+        connectTimeout: 8,
+        tunMtu: 1400,
+      },
+    ])
+  })
+
   test("make remote lines outside of them void, with a warning", () => {
     const text = minimal("<connection>\nremote a\n</connection>")
     expect(remotesOf(text).map(({ host }) => host)).toEqual(["a"])
