@@ -38,9 +38,11 @@ export const check = Command.make(
     const checked: ReadonlyArray<Checked> = yield* Effect.forEach(files, checkFile)
     if (json) yield* Console.log(JSON.stringify(checked.map(asJson({ quiet, showSecrets })), null, 2))
     else {
-      for (const { diagnostics, profile } of checked) {
+      for (const { file, diagnostics, profile } of checked) {
         for (const diagnostic of diagnostics) process.stderr.write(`${written(diagnostic)}\n`)
-        if (profile !== undefined && !quiet) yield* Console.log(print(profile, { secrets: showSecrets }))
+        if (profile === undefined || quiet) continue
+        const title = files.length === 1 ? "" : `# ${file.replace(/\p{C}/gu, "\ufffd")}\n`
+        yield* Console.log(title + print(profile, { secrets: showSecrets }))
       }
     }
     const invalid = checked.filter(({ profile }) => profile === undefined).length

@@ -72,6 +72,11 @@ describe("culvert check", () => {
     })
   })
 
+  test("puts their names above the files when there are several", () => {
+    const { out } = culvert("good.ovpn", "bad.ovpn", "good.ovpn")
+    expect(out.match(/^# \S+\n.*$/gm)).toEqual(["# good.ovpn\nclient", "# good.ovpn\nclient"])
+  })
+
   test("--quiet prints diagnostics only", () => {
     expect(culvert("--quiet", "good.ovpn")).toEqual({ code: 0, out: "", err: "" })
   })
