@@ -9,11 +9,12 @@ export const countRefused = Effect.gen(function* () {
   const status = yield* StatusRef
   let before = { ipv4: 0, ipv6: 0 }
   for (;;) {
+    // Not at once: at a start there is nothing to count, and much to do.
+    yield* Effect.sleep("15 seconds")
     const now = yield* killSwitch.refused
     const { refused } = yield* status.get
     const grown = (family: "ipv4" | "ipv6") => now[family] - (now[family] < before[family] ? 0 : before[family])
     yield* status.update({ refused: { ipv4: refused.ipv4 + grown("ipv4"), ipv6: refused.ipv6 + grown("ipv6") } })
     before = now
-    yield* Effect.sleep("15 seconds")
   }
 })
