@@ -63,6 +63,7 @@ export const lexLines = (
   let incomplete = false
   /** Known from the first block on that is not closed, so that of many such blocks not each one is sought to the end. */
   let closing: ReadonlyMap<string, number> | undefined
+  let lastBlock: { readonly tag: string; readonly end: number } | undefined
   for (let index = 0; index < lines.length; index++) {
     if (errors.length >= maximumErrors) {
       incomplete = true
@@ -89,8 +90,11 @@ export const lexLines = (
     if (tag === undefined) {
       take({ name: withoutDashes(name), words: rest, block: undefined })
     } else if (tag.startsWith("/")) {
-      const message = `${name.text} closes a block that was not opened`
-      errors.push({ line, column: name.column, message, hint: `the line <${tag.slice(1)}> is missing above` })
+      const opened = tag.slice(1)
+      const hint =
+        lastBlock?.tag === opened ? `line ${lastBlock.end} closes it already` : `the line <${opened}> is missing above`
+      errors.push({ line, column: name.column, message: `${name.text} closes a block that was not opened`, hint })
+      unread.push(opened)
     } else {
       const closer = `</${tag}>`
       const isOpen = closing !== undefined && (closing.get(tag) ?? 0) <= index
@@ -111,6 +115,7 @@ export const lexLines = (
       }
       const block = { lines: lines.slice(index + 1, end), firstLine: line + 1 }
       take({ name: { text: tag, line, column: name.column + 1 }, words: none, block })
+      lastBlock = { tag, end: firstLine + end }
       index = end
     }
   }
@@ -204,7 +209,7 @@ const tagOf = (word: string): string | undefined =>
 const nameOn = (source: string): string => /^\s*(?:--)?([a-z0-9-]{1,64})/.exec(source)?.[1] ?? ""
 
 const withoutDashes = (name: Word): Word =>
-  name.text.length > 2 && name.text.startsWith("--")
+  name.text.length > 2 && name.text.startsWith("--") && name.text[2] !== "-"
     ? { text: name.text.slice(2), line: name.line, column: name.column + 2 }
     : name
 

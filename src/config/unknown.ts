@@ -24,8 +24,15 @@ export class Tolerance {
 
   /** When all has been learnt. What a misspelt directive was meant to be is not missing. */
   judge(report: Diagnostics): void {
+    let keyLine: number | undefined
     for (const { statement, place } of this.#unknown) {
       const { name } = statement
+      // Of a key outside of a block only the first line is spoken of; a blank line may stand after its headers.
+      if (keyLine !== undefined && name.line <= keyLine + 2 && !name.text.startsWith(keyBegins)) {
+        keyLine = name.text.startsWith(keyEnds) ? undefined : name.line
+        continue
+      }
+      keyLine = name.text.startsWith(keyBegins) ? name.line : undefined
       if (this.#everything || this.#names.has(name.text)) {
         if (report.takesNotes) report.info(name, `${unknownMessage(statement)}; ${asTheFileSays}`)
       } else if (report.isFull) {
@@ -44,9 +51,13 @@ export const asTheFileSays = "skipped as the file says"
 
 export const unknownMessage = ({ name: { text }, words, block }: Statement): string => {
   if (block !== undefined) return `unknown block <${text}>`
+  if (text.startsWith(keyBegins)) return "a key or certificate outside of a block"
   if (words.length === 0 && looksLikeKeyMaterial(text)) return "a line of a key or certificate outside of a block"
   return `unknown directive ${quote(text)}`
 }
+
+const keyBegins = "-----BEGIN"
+const keyEnds = "-----END"
 
 /** Long runs of hex or base64 must not appear in a message. */
 const looksLikeKeyMaterial = (text: string): boolean => text.length >= 24 && /^[A-Za-z0-9+/=]+$/.test(text)
@@ -67,7 +78,7 @@ const meantBy = (name: string): DirectiveName | undefined => {
 const hintForUnknown = (name: string, meant: DirectiveName | undefined): string | undefined => {
   if (/^<(!doctype|html|\?xml|head|body)\b/i.test(name)) return "this is a web page: was the download complete?"
   if (/^(<{7}|={7}|>{7}|\|{7})/.test(name)) return "this is a merge conflict marker: resolve the conflict"
-  if (/^-----/.test(name)) return "keys and certificates belong into a block such as <ca>"
+  if (name.startsWith("-----")) return "keys and certificates belong into a block such as <ca>"
   const foreign = /[^\x20-\x7e]/u.exec(name)?.[0]
   if (foreign !== undefined) {
     const codePoint = foreign.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")

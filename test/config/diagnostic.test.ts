@@ -120,6 +120,19 @@ describe("diagnostics", () => {
     }
   })
 
+  test("speak once of a key outside of a block, without a word of it", () => {
+    const messages = errorsOf(minimal(`${privateKey}${certificate}</cert>\nflaot`))
+    const lines = (pem: string) => pem.trimEnd().split("\n").length
+    const hint = "(keys and certificates belong into a block such as <ca>)"
+    const [first, second, third] = [5, 5 + lines(privateKey), 5 + lines(privateKey) + lines(certificate)]
+    expect(messages).toEqual([
+      `${first}:1: error: a key or certificate outside of a block ${hint}`,
+      `${second}:1: error: a key or certificate outside of a block ${hint}`,
+      `${third}:1: error: </cert> closes a block that was not opened (the line <cert> is missing above)`,
+      `${third! + 1}:1: error: unknown directive "flaot" (did you mean "float"?)`,
+    ])
+  })
+
   test("know a server that is written as in an address line", () => {
     const hintOf = (remote: string) => diagnosticsOf(minimal(`remote ${remote}`))[0]!.hint
     expect(["[::1]", "[fd00::1]:443", "a:1194", "https://a.b:443/x", "a!"].map(hintOf)).toEqual([

@@ -113,6 +113,9 @@ describe("statements", () => {
 
   test("a closing tag without its opening one, and text after a closing tag", () => {
     expect(lexed("</ca>\n").errors).toMatchObject([{ line: 1, message: "</ca> closes a block that was not opened" }])
+    const hints = (text: string) => lexed(text).errors.map(({ hint }) => hint)
+    expect(hints("</ca>\n")).toEqual(["the line <ca> is missing above"])
+    expect(hints("<ca>\nx\n</ca>\n</ca>\n")).toEqual(["line 3 closes it already"])
     expect(lexed("<ca>\nx\n</ca>client\n").errors).toMatchObject([
       { line: 3, column: 6, message: "unexpected text after </ca>" },
     ])
