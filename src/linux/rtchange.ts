@@ -141,19 +141,29 @@ class Header {
 
 /** What follows an object and its verb: a network perhaps, then keywords, most of them with a value. */
 class Words {
-  private readonly words: ReadonlyArray<string>
+  private readonly first: string
+  private readonly flags = new Set<string>()
+  private readonly values = new Map<string, string>()
 
   constructor(words: ReadonlyArray<string>) {
-    this.words = words
+    const [first = ""] = words
+    const hasNetwork = !switches.has(first) && !keywords.has(first)
+    this.first = hasNetwork ? first : ""
+    // A value is never taken for a keyword: a device may be called "via".
+    for (let at = hasNetwork ? 1 : 0; at < words.length; at++) {
+      const word = words[at]!
+      if (switches.has(word)) this.flags.add(word)
+      else if (keywords.has(word)) this.values.set(word, words[++at] ?? refuse(`${word} has no value`))
+      else refuse(`"${word}" is no word that is known`)
+    }
   }
 
-  has(name: string): boolean {
-    return this.words.includes(name)
+  has(flag: string): boolean {
+    return this.flags.has(flag)
   }
 
   value(name: string): string | undefined {
-    const at = this.words.indexOf(name)
-    return at < 0 ? undefined : this.words[at + 1]
+    return this.values.get(name)
   }
 
   required(name: string): string {
@@ -174,7 +184,7 @@ class Words {
 
   /** The first word; without a prefix it is a single address. */
   network(family: number): { readonly bytes: Uint8Array; readonly prefix: number } {
-    const [literal = "", length] = (this.words[0] ?? "").split("/")
+    const [literal = "", length] = this.first.split("/")
     const bytes = encode(family, literal) ?? refuse(`${literal} is no address`)
     const prefix = length === undefined ? bytes.length * 8 : Number(length)
     return prefix <= bytes.length * 8 ? { bytes, prefix } : refuse(`/${length} is no prefix length`)
@@ -208,6 +218,11 @@ function attribute(type: number, value: Uint8Array): Uint8Array {
 function concatenated(...parts: ReadonlyArray<Uint8Array>): Uint8Array {
   return Uint8Array.from(parts.flatMap((bytes) => [...bytes]))
 }
+
+const switches: ReadonlySet<string> = new Set(["up", "onlink", "nodad"])
+const keywords: ReadonlySet<string> = new Set(
+  "dev mtu peer preferred_lft via proto table metric src from lookup pref".split(" "),
+)
 
 const deviceName = scratch.allocate(16)
 

@@ -128,6 +128,9 @@ test.skipIf(!isRoot).each([
   ["route replace 10.5.0.0/16 via fd01::1 dev d0", /^via fd01::1 is no address: EINVAL$/],
   ["route replace 10.5.0.0/16 dev d0 metric many", /^metric many is no number: EINVAL$/],
   ["route replace 10.5.0.0/16", /^dev is missing: EINVAL$/],
+  ["route replace 10.5.0.0/16 dev", /^dev has no value: EINVAL$/],
+  ["route replace 10.5.0.0/16 dev d0 realm 3", /^"realm" is no word that is known: EINVAL$/],
+  ["route replace 10.5.0.0/16 dev via onlink", /^there is no device via: ENODEV$/],
   ["route append 10.5.0.0/16 dev d0", /^"route append" is no change that is known: EINVAL$/],
   ["", /is no change that is known/],
 ])("%s is refused, and nothing changes", (line, why) => {
