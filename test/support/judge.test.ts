@@ -110,6 +110,13 @@ test("nobody answers for three seconds, unless the process is frozen", () => {
   expect(told(4000, () => ({ ...silence, isFrozen: true }))).toEqual([])
 })
 
+test("ready, and nothing passes: the time in which the process was frozen does not count", () => {
+  const frozen = { before: undefined, metrics: undefined, after: undefined, isFrozen: true }
+  const silent = (at: number) => (at >= 1000 && at < 3000 ? { ...frozen, lastReply: 0 } : { lastReply: 0 })
+  expect(told(7900, silent)).toEqual([])
+  expect(told(8200, silent)).toEqual(["ready, and nothing passes, for more than 5000 ms"])
+})
+
 test("an address of the status that the device does not have", () => {
   expect(told(2000, () => ({ addresses: [] }))).toEqual([
     "connected, with addresses that the device does not have, for more than 1000 ms",

@@ -49,8 +49,8 @@ export class Judge {
   look(look: Look): void {
     this.looks++
     const last = this.#last ?? look
-    // Who was not awake cannot tell how long something lasted.
-    if (look.from - last.to > longestBlink) this.#since.clear()
+    // Who was not awake cannot tell how long something lasted; nor can the client: what came while it was frozen is news to it.
+    if (look.isFrozen || look.from - last.to > longestBlink) this.#since.clear()
     this.#last = look
     const { before, metrics, after } = look
     const answers = before !== undefined && metrics !== undefined && after !== undefined
