@@ -156,7 +156,7 @@ export const table: Readonly<Record<string, Row | undefined>> = {
   },
   secret: {
     sets: "secret",
-    documentation: "Secret with the keys `username` and `password`, and if needed `otp` and `key-passphrase`.",
+    documentation: "Secret with the keys `username` and `password`, and if needed `otp`, `key-passphrase` and `control-token`.",
   },
   bypass: variable(
     "CULVERT_BYPASS",
