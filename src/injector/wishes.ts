@@ -156,7 +156,8 @@ export const table: Readonly<Record<string, Row | undefined>> = {
   },
   secret: {
     sets: "secret",
-    documentation: "Secret with the keys `username` and `password`, and if needed `otp`, `key-passphrase` and `control-token`.",
+    documentation:
+      "Secret with the keys `username` and `password`, and if needed `otp`, `key-passphrase` and `control-token`.",
   },
   bypass: variable(
     "CULVERT_BYPASS",
