@@ -26,7 +26,7 @@ import { Drain } from "./drain.ts"
 import { Forwarder } from "./forward.ts"
 import type { Link } from "./link.ts"
 import { Links, MOST_LINKS } from "./links.ts"
-import { Moderation, PAUSE } from "./moderation.ts"
+import { Moderation } from "./moderation.ts"
 import { type OffloadName, Offloads } from "./offload.ts"
 import { Rehearsal, type Stage } from "./rehearsal.ts"
 
@@ -70,7 +70,7 @@ export class Loop implements Stage {
 
   /** One poll of at most `timeout` ms and what it calls for; returns how many commands were signalled. */
   turn(timeout: number): number {
-    if (this.moderation.shouldPause(this.forwarder.now, this.packets)) pauseMicroseconds(PAUSE)
+    this.moderate()
     this.arm()
     const { all } = this.links
     const slots = this.floating === 0 ? LINKS + all.length : STRAYS + all.length
@@ -169,9 +169,15 @@ export class Loop implements Stage {
     this.forwarder.tun.detach()
   }
 
-  private get packets(): number {
+  private moderate(): void {
     const { values } = this.counters
-    return values[Counter.tunReadPackets]! + values[Counter.transportReadPackets]!
+    const packets = values[Counter.tunReadPackets]! + values[Counter.transportReadPackets]!
+    const bytes = values[Counter.tunReadBytes]! + values[Counter.transportReadBytes]!
+    const pause = this.moderation.pause(this.forwarder.now, packets, bytes)
+    if (pause === 0) return
+    const begin = monotonicMilliseconds()
+    pauseMicroseconds(pause)
+    this.moderation.awoke(begin, monotonicMilliseconds())
   }
 
   private arm(): void {

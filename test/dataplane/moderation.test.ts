@@ -1,54 +1,71 @@
-import { expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { Moderation } from "../../src/dataplane/moderation.ts"
 
-/** How many of a hundred turns, `interval` ms apart and with `packets` each, are followed by a pause. */
-function pauses(interval: number, packets: number): number {
-  const moderation = new Moderation()
-  let count = 0
-  for (let turn = 1; turn <= 100; turn++) if (moderation.shouldPause(1000 + turn * interval, turn * packets)) count++
-  return count
+/** Turns `interval` ms apart, each with so many packets of `size` bytes: the pauses after them, in microseconds. */
+function pauses(interval: number, packets: number, size: number, turns = 5000): ReadonlyArray<number> {
+  return new Stream().turns(turns, interval, packets, size)
 }
 
-test("packets that come in quick succession, few at a time, are made to gather", () => {
-  expect(pauses(0.05, 1)).toBe(83)
-  expect(pauses(0.3, 10)).toBe(83)
-})
+/** What the packets of the time so far made of it. */
+class Stream {
+  readonly moderation = new Moderation()
+  /** ms */
+  now = 1000
+  private packets = 0
+  private bytes = 0
 
-test("full batches, lone packets, and turns without any do not wait", () => {
-  expect(pauses(0.2, 64)).toBe(0)
-  expect(pauses(0.5, 1)).toBe(0)
-  expect(pauses(0.05, 0)).toBe(0)
-})
-
-test("who comes after a quiet moment does not wait; a stream goes on after one, and ends with several", () => {
-  const moderation = new Moderation()
-  let at = 0
-  let packets = 0
-  const after = (interval: number) => {
-    at += interval
-    packets++
-    return moderation.shouldPause(at, packets)
+  turns(count: number, interval: number, packets: number, size: number): ReadonlyArray<number> {
+    return Array.from({ length: count }, () => {
+      this.now += interval
+      this.packets += packets
+      this.bytes += packets * size
+      return this.moderation.pause(this.now, this.packets, this.bytes)
+    })
   }
-  for (let turn = 1; turn <= 50; turn++) after(0.1)
-  expect(after(0.1)).toBe(true)
-  expect(after(0.9)).toBe(false)
-  expect(after(0.1)).toBe(true)
-  expect([0.9, 0.9, 0.9, 0.9].map(after)).toEqual([false, false, false, false])
-  expect(after(0.1)).toBe(false)
+}
+
+describe("packets that come dense, but few at a time, are made to gather", () => {
+  test("as many microseconds as two dozen of them take", () => expect(pauses(0.01, 1, 1400).at(-1)).toBeCloseTo(240))
+  test("300 at most", () => expect(pauses(0.1, 3, 1400).at(-1)).toBe(300))
+  test("small ones as well", () => expect(pauses(0.01, 1, 92).at(-1)).toBeCloseTo(240))
+  test("which goes on with the pauses", () => expect(pauses(0.35, 12, 1400).at(-1)).toBe(300))
+})
+
+describe("nothing waits", () => {
+  const none = (values: ReadonlyArray<number>) => expect(values.every((value) => value === 0)).toBe(true)
+  test("in a conversation with 0.1 ms between question and answer", () => none(pauses(0.05, 1, 100)))
+  test("in one of full packets", () => none(pauses(0.25, 2, 1400)))
+  test("with a stream that is thin", () => none(pauses(0.2, 1, 1400)))
+  test("behind a full batch", () => none(pauses(0.2, 64, 1400)))
+  test("behind a single answer of 64 KiB", () => none(pauses(0.02, 2, 1400, 23)))
+})
+
+test("turns without packets do not wait, and the stream is over after a few ms", () => {
+  const stream = new Stream()
+  expect(stream.turns(100, 0.1, 3, 1400).at(-1)).toBe(300)
+  expect(stream.turns(1, 0.1, 0, 0)).toEqual([0])
+  expect(stream.turns(1, 0.1, 3, 1400)).toEqual([300])
+  expect(stream.turns(1, 5, 1, 1400)).toEqual([0])
+})
+
+test("who gets the processor back late from a pause makes none for 10 ms", () => {
+  const stream = new Stream()
+  expect(stream.turns(100, 0.35, 12, 1400).at(-1)).toBe(300)
+  stream.moderation.awoke(stream.now, stream.now + 0.4)
+  expect(stream.turns(1, 0.35, 12, 1400)).toEqual([300])
+  stream.moderation.awoke(stream.now, stream.now + 3)
+  expect(stream.turns(37, 0.35, 12, 1400).every((pause) => pause === 0)).toBe(true)
+  expect(stream.turns(1, 0.35, 12, 1400)).toEqual([300])
 })
 
 test("lone packets and the answers to them are calm; a stream is not", () => {
-  const moderation = new Moderation()
-  let at = 0
-  let packets = 0
-  const isCalmAfter = (interval: number) => {
-    at += interval
-    packets++
-    moderation.shouldPause(at, packets)
-    return moderation.isCalm
+  const stream = new Stream()
+  for (let ping = 0; ping < 20; ping++) {
+    for (const interval of [10, 0.2]) stream.turns(1, interval, 1, 84)
+    expect(stream.moderation.isCalm).toBe(true)
   }
-  for (let ping = 0; ping < 20; ping++) expect([10, 0.2].map(isCalmAfter)).toEqual([true, true])
-  for (let turn = 0; turn < 50; turn++) isCalmAfter(0.1)
-  expect(isCalmAfter(0.1)).toBe(false)
-  expect(isCalmAfter(10)).toBe(false)
+  stream.turns(50, 0.1, 1, 1400)
+  expect(stream.moderation.isCalm).toBe(false)
+  stream.turns(1, 10, 1, 84)
+  expect(stream.moderation.isCalm).toBe(true)
 })
