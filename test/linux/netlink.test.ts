@@ -36,12 +36,19 @@ test("a change of routing is announced, but for that of one link and of one prot
   const script = `
     import { closeFd, hasRoutingChanged, links, openRoutingWatch } from "${join(import.meta.dir, "../../src/linux/index.ts")}"
     import { execFileSync } from "node:child_process"
+    import { readFileSync } from "node:fs"
     const ip = (line) => execFileSync("ip", line.split(" "))
     ip("link add own type veth peer name other")
+    // No address of its own is still to come when the link is up.
+    for (const link of ["own", "other"]) ip(\`link set \${link} addrgenmode none\`)
+    const isUp = (link) => readFileSync(\`/sys/class/net/\${link}/operstate\`, "utf8").trim() === "up"
     const fd = openRoutingWatch()
     const own = links().find(({ name }) => name === "own").index
     ip("link set other up")
     ip("link set own up")
+    while (!["own", "other"].every(isUp)) await new Promise(setImmediate)
+    // What the kernel does when a link is up is over before it takes another change.
+    ip("link set own mtu 1500")
     hasRoutingChanged(fd, own, 149)
     const seen = {}
     for (const line of [

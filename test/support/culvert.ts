@@ -23,6 +23,7 @@ export const exitCode = {
 } as const
 
 export interface LogEvent {
+  readonly ts: string
   readonly event: string
   readonly level: string
   readonly message: string
