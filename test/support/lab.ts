@@ -16,7 +16,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { Child, type ChildOptions, type Finished, finish, succeed } from "./child.ts"
+import { Child, type ChildOptions, eventually, type Finished, finish, succeed } from "./child.ts"
 import { makePki, type Pki } from "./pki.ts"
 
 export const outer = {
@@ -172,6 +172,9 @@ export async function networkState(namespace: Namespace): Promise<string> {
     ["ip", "-6", "rule", "show"],
     ["nft", "list", "ruleset"],
   ]
+  // The kernel takes an IPv6 address into use, with a route of its own, a moment after it has it.
+  const tentative = ["ip", "-6", "-o", "address", "show", "tentative"]
+  await eventually(10_000, "IPv6 addresses in use", async () => (await namespace.succeed(tentative)) === "")
   const texts = await Promise.all(parts.map((command) => namespace.succeed(command)))
   const [ruleset = ""] = texts.splice(-1)
   texts.push(ruleset.replace(/^table inet culvert \{\n[\s\S]*?^\}\n/gm, ""))
