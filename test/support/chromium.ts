@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Child, eventually } from "./child.ts"
+import { Child, eventually, Hopeless } from "./child.ts"
 import { installPackages } from "./packages.ts"
 
 /** Installs Chromium when it is missing; undefined when it cannot be had. */
@@ -50,24 +50,16 @@ export class Browser implements AsyncDisposable {
     const child = new Child("chromium", [program, ...parameters, ...quiet, ...places], {
       environment: { TMPDIR: directory },
     })
-    const port = await eventually(20_000, "chromium opens its port", () => {
-      if (!child.running) throw new Error(child.tail())
-      return readFileSync(join(directory, "DevToolsActivePort"), "utf8").split("\n")[0]
-    })
-    const pages = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as ReadonlyArray<{
-      readonly type: string
-      readonly webSocketDebuggerUrl: string
-    }>
-    const socket = new WebSocket(pages.find(({ type }) => type === "page")!.webSocketDebuggerUrl)
-    await new Promise((resolve, reject) => {
-      socket.onopen = resolve
-      socket.onerror = reject
-    })
-    const browser = new Browser(child, directory, socket)
-    for (const domain of ["Page", "Network", "Runtime", "Log"]) await browser.call(`${domain}.enable`)
-    // They would be in the screenshots.
-    await browser.call("Emulation.setScrollbarsHidden", { hidden: true })
-    return browser
+    try {
+      const browser = new Browser(child, directory, await connect(child, directory))
+      for (const domain of ["Page", "Network", "Runtime", "Log"]) await browser.call(`${domain}.enable`)
+      // They would be in the screenshots.
+      await browser.call("Emulation.setScrollbarsHidden", { hidden: true })
+      return browser
+    } catch (error) {
+      await end(child, directory)
+      throw error
+    }
   }
 
   async look(view: View): Promise<void> {
@@ -104,8 +96,7 @@ export class Browser implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#socket.close()
-    await this.#child.stop("SIGKILL")
-    rmSync(this.#directory, { recursive: true, force: true })
+    await end(this.#child, this.#directory)
   }
 
   call<A = unknown>(method: string, params: object = {}): Promise<A> {
@@ -126,6 +117,34 @@ export class Browser implements AsyncDisposable {
       this.complaints.push(JSON.stringify(message.params))
     }
   }
+}
+
+/** The socket of its only page. The file with the port is there before anybody listens on it. */
+async function connect(child: Child, directory: string): Promise<WebSocket> {
+  const page = await eventually(20_000, "chromium has a page", async () => {
+    if (!child.running) throw new Hopeless(child.tail())
+    const port = readFileSync(join(directory, "DevToolsActivePort"), "utf8").split("\n")[0]
+    const pages = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as ReadonlyArray<{
+      readonly type: string
+      readonly webSocketDebuggerUrl: string
+    }>
+    return pages.find(({ type }) => type === "page")
+  })
+  const socket = new WebSocket(page.webSocketDebuggerUrl)
+  await new Promise((resolve, reject) => {
+    socket.onopen = resolve
+    socket.onerror = reject
+  })
+  return socket
+}
+
+/** Its helpers outlive it for a moment, and may write there still. */
+async function end(child: Child, directory: string): Promise<void> {
+  await child.stop("SIGKILL")
+  await eventually(5_000, `${directory} is removed`, () => {
+    rmSync(directory, { recursive: true, force: true })
+    return true
+  })
 }
 
 interface Message {
