@@ -8,7 +8,8 @@ import { StatusRef } from "./status.ts"
 
 /**
  * Runs `part`, each time in a scope of its own, for as long as the fiber lives. Any failure or defect of it is a crash;
- * fails with the fifth one within a minute.
+ * fails with the fifth one within a minute. After the first one it is started again at once, after others a little later each
+ * time: what it needs, such as a port, may not be free yet.
  */
 export const supervised = Effect.fnUntraced(function* <E, R>(name: string, part: Effect.Effect<never, E, R>) {
   const status = yield* StatusRef
@@ -30,6 +31,7 @@ export const supervised = Effect.fnUntraced(function* <E, R>(name: string, part:
         message: `${name} crashed ${crashes.length} times within a minute, the last time: ${cause}`,
       })
     }
+    if (crashes.length > 1) yield* Effect.sleep(shortestPause * 2 ** (crashes.length - 2))
     yield* status.event("part_restarted", `${name} is started again`, { facts: { part: name } })
   }
 }) as <E, R>(
@@ -69,3 +71,5 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 const mostCrashes = 5
 /** ms */
 const window = 60_000
+/** ms */
+const shortestPause = 100

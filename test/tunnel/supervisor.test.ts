@@ -54,13 +54,31 @@ it.effect(
   () =>
     Effect.gen(function* () {
       const { fiber, happened } = yield* supervise([1, 1, 1, 1, 1], () => Effect.die(new Error("an invariant")))
-      yield* TestClock.adjust("5 seconds")
+      yield* TestClock.adjust("6 seconds")
       const { exit, told } = yield* Fiber.join(fiber)
       expect(exit).toMatchObject({ _tag: "KeepsCrashing" })
       expect(exit.message).toBe("the part crashed 5 times within a minute, the last time: an invariant")
       expect(told.filter((message) => message === "the part crashed: an invariant")).toHaveLength(5)
       expect(happened.at(-1)).toBe("end 5")
     }),
+)
+
+it.effect("the second crash within a minute is followed by a pause, and each further one by a longer one", () =>
+  Effect.gen(function* () {
+    const { happened } = yield* supervise([0, 0, 0, 0], () => Effect.fail(new Error("the port is taken")))
+    for (const [wait, starts] of [
+      [0, 2],
+      [99, 2],
+      [1, 3],
+      [199, 3],
+      [1, 4],
+      [399, 4],
+      [1, 5],
+    ] as const) {
+      yield* TestClock.adjust(wait)
+      expect(happened.filter((what) => what.startsWith("start"))).toHaveLength(starts)
+    }
+  }),
 )
 
 it.effect("crashes that are further apart never end it", () =>
@@ -96,6 +114,7 @@ it.effect(
 
       starts = 0
       const keeps = yield* startSupervised("the part", start(["crash", ...Array(4).fill("refused")]))
+      yield* TestClock.adjust("1 second")
       expect((yield* Effect.flip(keeps)).message).toBe(
         "the part crashed 5 times within a minute, the last time: the port is taken",
       )
