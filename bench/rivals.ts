@@ -93,8 +93,9 @@ async function culvertPair(lab: Lab, wrap: Wrapper): Promise<Running> {
   }
 }
 
+/** The MTU is the one with which full packets are as large as those of OpenVPN's pair. */
 function end(role: EndOptions["role"], other: EndOptions["role"]): EndOptions {
-  return { role, local: outer[role].ipv4, remote: outer[other].ipv4, addresses: [`${inner[role]}/24`], mtu: 1400 }
+  return { role, local: outer[role].ipv4, remote: outer[other].ipv4, addresses: [`${inner[role]}/24`], mtu: 1440 }
 }
 
 const inner = { server: "10.67.0.1", client: "10.67.0.2" } as const

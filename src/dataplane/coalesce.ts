@@ -2,6 +2,9 @@
  * Puts packets for the tun together, so that many cost the kernel as much as one: the counterpart of `segment.ts`, and what a
  * network card does as "generic receive offload". Packets of one flow stay in order; what is not TCP or UDP, or has something
  * unusual about it, is written as it came, after all that came before it.
+ *
+ * What is complete waits for the end of the batch as well, while there is room: whoever reads the flow is then woken once for
+ * several writes, not between every two of them.
  */
 import type { Arena, Region } from "../linux/index.ts"
 import type { Checksums } from "./checksum.ts"
@@ -17,11 +20,10 @@ export class Coalescer {
   private readonly tun: TunPort
   private readonly counters: Counters
   private readonly segmenter: Segmenter
-  private readonly flows: ReadonlyArray<Flow>
-  private readonly packet = new IpPacket()
-  /** Flows are taken and given up in turn. */
-  private next = 0
+  /** Those in use come first, in the order in which they were begun, which is the order in which they are written. */
+  private readonly flows: Array<Flow>
   private used = 0
+  private readonly packet = new IpPacket()
 
   /** `segmenter` cuts again what the kernel refuses; nothing may wait in it while packets are delivered. */
   constructor(arena: Arena, checksums: Checksums, segmenter: Segmenter, tun: TunPort, counters: Counters) {
@@ -37,62 +39,61 @@ export class Coalescer {
    */
   add(memory: Region, at: number, length: number): number {
     const { tun, packet } = this
-    if (!tun.tso && !tun.uso) return tun.write(memory, at, length)
+    if (this.used === 0 && !tun.tso && !tun.uso) return tun.write(memory, at, length)
     if (!packet.parse(memory, at, length)) {
       this.flush()
       return tun.write(memory, at, length)
     }
-    const flow = this.used === 0 ? undefined : this.find()
+    const flow = this.find()
     if (flow !== undefined) {
-      if (flow.join(packet)) {
-        if (flow.isComplete) this.end(flow)
-        return 0
-      }
-      this.end(flow)
+      if (flow.join(packet)) return 0
+      flow.isComplete = true
     }
     const isWanted = packet.protocol === TCP ? tun.tso : tun.uso
-    if (!isWanted || !packet.isMergeable || packet.isPushed) return tun.write(memory, at, length)
-    this.begin(flow)
+    if (!isWanted || !packet.isMergeable || packet.isPushed) {
+      if (flow !== undefined) this.flush()
+      return tun.write(memory, at, length)
+    }
+    if (this.used === FLOWS) this.makeRoom()
+    this.flows[this.used++]!.begin(packet)
     return 0
   }
 
   /** Writes all that waits. */
   flush(): void {
-    if (this.used === 0) return
-    for (let i = 0; i < FLOWS; i++) {
-      const flow = this.flows[(this.next + i) % FLOWS]!
-      if (flow.packets > 0) this.end(flow)
-    }
+    const { used } = this
+    this.used = 0
+    for (let i = 0; i < used; i++) this.write(this.flows[i]!)
   }
 
+  /** The last one that was begun of the packet's flow: nothing continues those before it. */
   private find(): Flow | undefined {
-    // The flow that was begun last is nearly always the right one.
-    for (let i = 1; i <= FLOWS; i++) {
-      const flow = this.flows[(this.next - i + FLOWS) % FLOWS]!
-      if (flow.owns(this.packet)) return flow
-    }
+    for (let i = this.used - 1; i >= 0; i--) if (this.flows[i]!.owns(this.packet)) return this.flows[i]
     return undefined
   }
 
-  private begin(freed: Flow | undefined): void {
-    let flow = freed
-    if (flow === undefined) {
-      flow = this.flows[this.next]!
-      this.next = (this.next + 1) % FLOWS
-      if (flow.packets > 0) this.end(flow)
-    }
-    flow.begin(this.packet)
-    this.used++
+  /** Writes the first one that is complete, as those before it are of other flows; else the first one. */
+  private makeRoom(): void {
+    const { flows } = this
+    let place = 0
+    while (place < FLOWS && !flows[place]!.isComplete) place++
+    place %= FLOWS
+    const flow = flows[place]!
+    this.write(flow)
+    for (let i = place + 1; i < FLOWS; i++) flows[i - 1] = flows[i]!
+    flows[FLOWS - 1] = flow
+    this.used--
   }
 
-  private end(flow: Flow): void {
+  private write(flow: Flow): void {
     const { packets } = flow
-    this.used--
     let result: number
     if (packets === 1) result = this.tun.write(flow.memory, flow.at, flow.length)
     else {
       flow.finish()
-      result = this.tun.put(flow.buffer, 0, VNET_HEADER + flow.length, packets, flow.bytes)
+      // Another one that waited may have been refused in between.
+      const isWanted = flow.isTcp ? this.tun.tso : this.tun.uso
+      result = isWanted ? this.tun.put(flow.buffer, 0, VNET_HEADER + flow.length, packets, flow.bytes) : Drop.offload
     }
     flow.packets = 0
     if (result === Drop.offload) this.writeSingly(flow)
