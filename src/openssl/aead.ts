@@ -64,7 +64,7 @@ export class Aead {
     if (aadLength > 0 && libcrypto.EVP_EncryptUpdate(context, 0, written.address, aad, aadLength) !== 1) return -1
     if (length > 0 && libcrypto.EVP_EncryptUpdate(context, output, written.address, input, length) !== 1) return -1
     if (libcrypto.EVP_EncryptFinal_ex(context, output, written.address) !== 1) return -1
-    if (libcrypto.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, tagLength, tag) !== 1) return -1
+    if (libcrypto.EVP_CIPHER_CTX_get_params(context, tagAt(tag)) !== 1) return -1
     return length
   }
 
@@ -83,8 +83,7 @@ export class Aead {
   ): number {
     const context = this.opening
     if (context === 0) return -1
-    if (libcrypto.EVP_DecryptInit_ex(context, 0, 0, 0, nonce) !== 1) return -1
-    if (libcrypto.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, tagLength, tag) !== 1) return -1
+    if (libcrypto.EVP_DecryptInit_ex2(context, 0, 0, nonce, tagAt(tag)) !== 1) return -1
     if (aadLength > 0 && libcrypto.EVP_DecryptUpdate(context, 0, written.address, aad, aadLength) !== 1) return -1
     if (length > 0 && libcrypto.EVP_DecryptUpdate(context, output, written.address, input, length) !== 1) return -1
     if (libcrypto.EVP_DecryptFinal_ex(context, output, written.address) !== 1) return -1
@@ -104,6 +103,8 @@ export class Aead {
   }
 }
 
+const OSSL_PARAM_OCTET_STRING = 5
+const OSSL_PARAM_SIZE = 40
 const keyLength: Record<AeadCipher, number> = {
   "AES-256-GCM": 32,
   "AES-192-GCM": 24,
@@ -111,7 +112,24 @@ const keyLength: Record<AeadCipher, number> = {
   "CHACHA20-POLY1305": 32,
 }
 const fetched = new Map<AeadCipher, number>()
-const EVP_CTRL_AEAD_GET_TAG = 0x10
-const EVP_CTRL_AEAD_SET_TAG = 0x11
+/**
+ * The tag as OpenSSL's functions take it: an OSSL_PARAM array (`{ char *key; unsigned type; void *data; size_t size, written; }`)
+ * with one entry, and behind it the entry's name. EVP_CIPHER_CTX_ctrl would make it anew for each packet, and be one more call when a
+ * packet is opened.
+ */
+const tagParameter = allocate(2 * OSSL_PARAM_SIZE + 4)
+const tagView = new DataView(tagParameter.bytes.buffer)
+tagParameter.bytes.set(new TextEncoder().encode("tag"), 2 * OSSL_PARAM_SIZE)
+tagView.setBigUint64(0, BigInt(tagParameter.address + 2 * OSSL_PARAM_SIZE), true)
+tagView.setUint32(8, OSSL_PARAM_OCTET_STRING, true)
+tagView.setUint32(24, tagLength, true)
+
+/** The parameters with the tag at `address`. */
+function tagAt(address: number): number {
+  tagView.setUint32(16, address >>> 0, true)
+  tagView.setUint32(20, (address / 2 ** 32) | 0, true)
+  return tagParameter.address
+}
+
 /** Where OpenSSL writes lengths, always those that went in. */
 const written = allocate(8)
