@@ -45,10 +45,7 @@ export class Coalescer {
       return tun.write(memory, at, length)
     }
     const flow = this.find()
-    if (flow !== undefined) {
-      if (flow.join(packet)) return 0
-      flow.isComplete = true
-    }
+    if (flow?.join(packet) === true) return 0
     const isWanted = packet.protocol === TCP ? tun.tso : tun.uso
     if (!isWanted || !packet.isMergeable || packet.isPushed) {
       if (flow !== undefined) this.flush()
@@ -95,7 +92,6 @@ export class Coalescer {
       const isWanted = flow.isTcp ? this.tun.tso : this.tun.uso
       result = isWanted ? this.tun.put(flow.buffer, 0, VNET_HEADER + flow.length, packets, flow.bytes) : Drop.offload
     }
-    flow.packets = 0
     if (result === Drop.offload) this.writeSingly(flow)
     else if (result < 0) for (let i = 0; i < packets; i++) this.counters.drop(result)
   }

@@ -11,7 +11,6 @@ import type { IpPacket } from "./ippacket.ts"
 import { Gso, NEEDS_CSUM, PSH, TCP, UDP, VNET_HEADER, Vnet } from "./vnet.ts"
 
 export class Flow {
-  /** 0: the flow is free. */
   packets = 0
   /** Of the packets together, as they came. */
   bytes = 0
@@ -21,7 +20,7 @@ export class Flow {
   memory: Region
   at = 0
   isTcp = false
-  /** A short or a pushed packet is the last one. */
+  /** Nothing continues it: a short or a pushed packet is the last one, and so is one before another that does not fit. */
   isComplete = false
   /** A virtio header, and the packet that is being put together. */
   readonly buffer: Region
@@ -44,7 +43,7 @@ export class Flow {
 
   /** Whether `packet` has the addresses, ports and protocol of this flow. */
   owns(packet: IpPacket): boolean {
-    if (this.packets === 0 || this.isIpv6 !== packet.isIpv6 || this.isTcp !== (packet.protocol === TCP)) return false
+    if (this.isIpv6 !== packet.isIpv6 || this.isTcp !== (packet.protocol === TCP)) return false
     const { view } = this.memory
     const other = packet.memory.view
     if (view.getUint32(this.at + this.transport) !== other.getUint32(packet.at + packet.transport)) return false
@@ -73,8 +72,14 @@ export class Flow {
     if (!packet.isIpv6) this.nextIdentification = (memory.view.getUint16(at + 4) + 1) & 0xffff
   }
 
-  /** Adds `packet`, which this flow owns, behind the others; false: it does not continue them, and nothing was changed. */
+  /** Adds `packet`, which this flow owns, behind the others; false: it does not continue them, and so nothing does. */
   join(packet: IpPacket): boolean {
+    const isJoined = this.append(packet)
+    if (!isJoined) this.isComplete = true
+    return isJoined
+  }
+
+  private append(packet: IpPacket): boolean {
     if (!packet.isMergeable || this.isComplete || !this.continues(packet)) return false
     if (this.packets === 1 && !this.gather()) return false
     const { transport, payload, size } = packet
