@@ -93,9 +93,22 @@ test("answers that differ while the client changes are none", () => {
   expect(told(0, () => change)).toEqual([])
 })
 
-test("ready for five seconds while nothing passes", () => {
+test("ready for five seconds while nothing comes", () => {
   expect(told(5000, () => ({ lastReply: -1 }))).toEqual([])
-  expect(told(6000, () => ({ lastReply: -1 }))).toEqual(["ready, and nothing passes, for more than 5000 ms"])
+  expect(told(6000, () => ({ lastReply: -1 }))).toEqual(["ready, and nothing comes, for more than 5000 ms"])
+})
+
+test("a server that is heard is there, but not for ever when nothing passes", () => {
+  const heardAt =
+    (...times: ReadonlyArray<number>) =>
+    (at: number) => ({
+      lastReply: -1,
+      after: said({ counters: { ...counters, lastReceive: times.findLast((time) => time <= at) ?? 0 } }),
+    })
+  expect(told(8000, heardAt(4000))).toEqual([])
+  expect(told(9500, heardAt(4000))).toEqual(["ready, and nothing comes, for more than 5000 ms"])
+  expect(told(15_000, heardAt(4000, 8000, 12_000))).toEqual([])
+  expect(told(15_500, heardAt(4000, 8000, 12_000))).toEqual(["ready, and nothing passes, for more than 15000 ms"])
 })
 
 test("traffic for two seconds, and not ready", () => {
@@ -110,11 +123,11 @@ test("nobody answers for three seconds, unless the process is frozen", () => {
   expect(told(4000, () => ({ ...silence, isFrozen: true }))).toEqual([])
 })
 
-test("ready, and nothing passes: the time in which the process was frozen does not count", () => {
+test("ready, and nothing comes: the time in which the process was frozen does not count", () => {
   const frozen = { before: undefined, metrics: undefined, after: undefined, isFrozen: true }
   const silent = (at: number) => (at >= 1000 && at < 3000 ? { ...frozen, lastReply: 0 } : { lastReply: 0 })
   expect(told(7900, silent)).toEqual([])
-  expect(told(8200, silent)).toEqual(["ready, and nothing passes, for more than 5000 ms"])
+  expect(told(8200, silent)).toEqual(["ready, and nothing comes, for more than 5000 ms"])
 })
 
 test("an address of the status that the device does not have", () => {

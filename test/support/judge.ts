@@ -11,7 +11,7 @@ export interface Look {
   readonly before: Said | undefined
   readonly metrics: ReadonlyMap<string, number> | undefined
   readonly after: Said | undefined
-  /** Somebody stopped the process (SIGSTOP): it cannot answer. */
+  /** Somebody had stopped the process (SIGSTOP) at some time of the look: it could not answer then. */
   readonly isFrozen: boolean
   /** Addresses of the tunnel's device, looked at between `before` and `after`. */
   readonly addresses: ReadonlyArray<string>
@@ -43,6 +43,8 @@ export class Judge {
   #counted = new Map<string, number>()
   /** Since when something holds that may hold for a while only. */
   readonly #since = new Map<string, number>()
+  /** What the client calls the time of the last authentic packet. */
+  #lastReceive: number | undefined
   /** Packets that a crash left uncounted. */
   #uncounted = 0
 
@@ -57,8 +59,12 @@ export class Judge {
     this.#lasts(look, "nobody answers over HTTP", !answers && !look.isFrozen, 3000)
     if (!answers) return
     this.#count(look, before.status.counters, metrics, after.status.counters)
-    const isReady = before.isReady && after.isReady
-    this.#lasts(look, "ready, and nothing passes", isReady && look.lastReply < last.from, 5000)
+    const isIdle = before.isReady && after.isReady && look.lastReply < last.from
+    this.#lasts(look, "ready, and nothing passes", isIdle, 15_000)
+    // A ping of the server's that gets through between two faults is life as well.
+    const { lastReceive } = after.status.counters
+    this.#lasts(look, "ready, and nothing comes", isIdle && lastReceive === this.#lastReceive, 5000)
+    this.#lastReceive = lastReceive
     const isRefused = !before.isReady && !after.isReady
     this.#lasts(look, "traffic passes, and not ready", isRefused && look.isFlowing, 2000)
     const { addresses, phase } = after.status

@@ -71,6 +71,7 @@ async function main([pid = "", address = ""]: ReadonlyArray<string>): Promise<vo
 
 async function look(pid: string, traffic: Traffic): Promise<Look> {
   const from = now()
+  using frozen = new FrozenWatch(pid)
   const written = packetsWritten()
   const before = await asked(async () => {
     const isReady = await ready()
@@ -80,7 +81,7 @@ async function look(pid: string, traffic: Traffic): Promise<Look> {
   const addresses = (networkInterfaces()[device] ?? []).map(({ address }) => address)
   const after = before && (await asked(async () => ({ status: await status(), isReady: await ready() })))
   return {
-    ...{ from, to: now(), before, metrics, after, isFrozen: isFrozen(pid), addresses },
+    ...{ from, to: now(), before, metrics, after, isFrozen: frozen.wasFrozen, addresses },
     ...{ written: [written, packetsWritten()], lastReply: traffic.lastReply, isFlowing: traffic.isFlowing },
   }
 }
@@ -110,7 +111,26 @@ const samples = (text: string) =>
 
 const packetsWritten = () => Number(readFileSync(`/sys/class/net/${device}/statistics/rx_packets`, "utf8"))
 
-const isFrozen = (pid: string) => /\) T /.test(readFileSync(`/proc/${pid}/stat`, "utf8"))
+/** Looks all the time: a process that was frozen and is no longer has not answered either. */
+class FrozenWatch implements Disposable {
+  readonly #pid: string
+  readonly #timer: Timer
+  #was = false
+
+  constructor(pid: string) {
+    this.#pid = pid
+    this.#timer = setInterval(() => this.wasFrozen, 20)
+  }
+
+  get wasFrozen(): boolean {
+    this.#was ||= /\) T /.test(readFileSync(`/proc/${this.#pid}/stat`, "utf8"))
+    return this.#was
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+}
 
 /** Unix ms. */
 const now = () => performance.timeOrigin + performance.now()
