@@ -8,8 +8,8 @@ import { StatusRef } from "./status.ts"
 
 /**
  * Runs `part`, each time in a scope of its own, for as long as the fiber lives. Any failure or defect of it is a crash;
- * fails with the fifth one within a minute. After the first one it is started again at once, after others a little later each
- * time: what it needs, such as a port, may not be free yet.
+ * fails with the fifth one within a minute. It is started again after a pause, four times as long each time: what it needs, such as
+ * a port, may not be free yet. A program that is run in that moment (`nft`) has the part's sockets open until it begins.
  */
 export const supervised = Effect.fnUntraced(function* <E, R>(name: string, part: Effect.Effect<never, E, R>) {
   const status = yield* StatusRef
@@ -31,7 +31,7 @@ export const supervised = Effect.fnUntraced(function* <E, R>(name: string, part:
         message: `${name} crashed ${crashes.length} times within a minute, the last time: ${cause}`,
       })
     }
-    if (crashes.length > 1) yield* Effect.sleep(shortestPause * 2 ** (crashes.length - 2))
+    yield* Effect.sleep(shortestPause * 4 ** (crashes.length - 1))
     yield* status.event("part_restarted", `${name} is started again`, { facts: { part: name } })
   }
 }) as <E, R>(
@@ -72,4 +72,4 @@ const mostCrashes = 5
 /** ms */
 const window = 60_000
 /** ms */
-const shortestPause = 100
+const shortestPause = 25
