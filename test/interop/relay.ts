@@ -120,7 +120,7 @@ async function relay(listenPort: number, serverPort: number): Promise<void> {
   }
 
   function forgery(index: number, alterControl: boolean): Buffer {
-    const model = Buffer.from(recent[randomInt(recent.length)] ?? randomBytes(60))
+    const model = Buffer.from(recent.length === 0 ? randomBytes(60) : recent[randomInt(recent.length)]!)
     switch (index % 6) {
       case 0:
         return randomBytes(randomInt(1, 1500))
