@@ -7,6 +7,9 @@ import { type DropReason, dropReasons } from "./drop.ts"
 const plainNames = [
   "tunReadPackets",
   "tunReadBytes",
+  /** Of those, what was read packet by packet, not cut from something larger. */
+  "tunLonePackets",
+  "tunLoneBytes",
   "tunWritePackets",
   "tunWriteBytes",
   /** Datagrams or frames, control packets included. Bytes without outer headers; TCP: with the frame's length prefix. */

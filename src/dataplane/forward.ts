@@ -465,6 +465,9 @@ export class Forwarder implements PacketSink {
   private countTunRead(packets: number, bytes: number): void {
     this.counters.add(Counter.tunReadPackets, packets)
     this.counters.add(Counter.tunReadBytes, bytes)
+    if (packets !== 1) return
+    this.counters.add(Counter.tunLonePackets, 1)
+    this.counters.add(Counter.tunLoneBytes, bytes)
   }
 
   private countTun({ counts }: Link, bytes: number): void {

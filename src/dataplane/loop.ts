@@ -149,7 +149,9 @@ export class Loop implements Stage {
         return
       case "resizeBuffers":
         if (command.send !== undefined) setSendBuffer(link.fd, command.send)
-        if (command.receive !== undefined) setReceiveBuffer(link.fd, command.receive)
+        if (command.receive === undefined) return
+        link.transport.keepBuffer()
+        setReceiveBuffer(link.fd, command.receive)
         return
       case "carry":
         this.carrying = link
@@ -171,9 +173,11 @@ export class Loop implements Stage {
 
   private moderate(): void {
     const { values } = this.counters
-    const packets = values[Counter.tunReadPackets]! + values[Counter.transportReadPackets]!
-    const bytes = values[Counter.tunReadBytes]! + values[Counter.transportReadBytes]!
-    const pause = this.moderation.pause(this.forwarder.now, packets, bytes)
+    const received = values[Counter.transportReadPackets]!
+    const all = values[Counter.tunReadPackets]! + received
+    const lone = values[Counter.tunLonePackets]! + received
+    const bytes = values[Counter.tunLoneBytes]! + values[Counter.transportReadBytes]!
+    const pause = this.moderation.pause(this.forwarder.now, all, lone, bytes)
     if (pause === 0) return
     const begin = monotonicMilliseconds()
     pauseMicroseconds(pause)

@@ -2,12 +2,15 @@
  * How long to wait before the next turn, as network cards moderate their interrupts: packets of a dense stream that come one by
  * one cost the kernel, and whoever gets them, a third less when a few of them are taken together. What counts is how dense they
  * come, not how soon one follows another: a conversation that waits for its answers is quick and never dense, and must not wait.
+ * Packets that the tun gave in one piece have been gathered before. When they are most of it the others are acknowledgements, which
+ * gain nothing by waiting, while whoever waits for them sends less evenly then, and less.
  */
 export class Moderation {
   private lastTurn = 0
-  private lastPackets = 0
+  private lastAll = 0
+  private lastLone = 0
   private lastBytes = 0
-  /** Per ms, over the last few of them. */
+  /** Of lone packets, per ms, over the last few of them. */
   private packetRate = 0
   private byteRate = 0
   /** ms; until then none. */
@@ -18,16 +21,21 @@ export class Moderation {
     return this.packetRate < CALM
   }
 
-  /** Microseconds, after a turn that began at `now` (ms); `packets` and `bytes` are all so far, of both directions. */
-  pause(now: number, packets: number, bytes: number): number {
+  /**
+   * Microseconds, after a turn that began at `now` (ms). `all` packets of both directions so far; of these `lone` ones with `bytes`
+   * did not come from the tun in one piece with others.
+   */
+  pause(now: number, all: number, lone: number, bytes: number): number {
     const elapsed = now - this.lastTurn
-    const taken = packets - this.lastPackets
+    const taken = all - this.lastAll
+    const takenAlone = lone - this.lastLone
     const span = Math.max(elapsed, MEMORY)
     const forgotten = Math.min(1, elapsed / MEMORY)
-    this.packetRate += taken / span - this.packetRate * forgotten
+    this.packetRate += takenAlone / span - this.packetRate * forgotten
     this.byteRate += (bytes - this.lastBytes) / span - this.byteRate * forgotten
     this.lastTurn = now
-    this.lastPackets = packets
+    this.lastAll = all
+    this.lastLone = lone
     this.lastBytes = bytes
     const isDense = this.byteRate + PACKET_WEIGHT * this.packetRate > DENSE
     if (!isDense || taken === 0 || taken >= FULL_BATCH || now < this.restUntil) return 0

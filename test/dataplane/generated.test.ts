@@ -44,6 +44,24 @@ describe.each([...ways])("%s", (_, disabled, header) => {
   })
 })
 
+test("what the tun gave in one piece is counted apart from what came alone", async () => {
+  using tunnel = new Tunnel([], "virtio")
+  const { bytes, packets } = largePacket({
+    version: 4,
+    protocol: 6,
+    port: 1,
+    payload: 20 * 1300 + 7,
+    segmentSize: 1300,
+  })
+  const alone = packets.slice(0, 3)
+  await tunnel.carry([bytes, ...alone.map(tunnel.single), bytes])
+  expect(tunnel.near.counts.all()).toMatchObject({
+    tunReadPackets: 2 * packets.length + alone.length,
+    tunLonePackets: alone.length,
+    tunLoneBytes: alone.reduce((sum, { length }) => sum + length, 0),
+  })
+})
+
 /** Of TCP and UDP flows of any shape. */
 function anyReads(random: SeededRandom): ReadonlyArray<Read> {
   return Array.from({ length: 12 }, (_, port) => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { Moderation } from "../../src/dataplane/moderation.ts"
 
-/** Turns `interval` ms apart, each with so many packets of `size` bytes: the pauses after them, in microseconds. */
+/** Turns `interval` ms apart, each with so many lone packets of `size` bytes: the pauses after them, in microseconds. */
 function pauses(interval: number, packets: number, size: number, turns = 5000): ReadonlyArray<number> {
   return new Stream().turns(turns, interval, packets, size)
 }
@@ -11,15 +11,18 @@ class Stream {
   readonly moderation = new Moderation()
   /** ms */
   now = 1000
-  private packets = 0
+  private all = 0
+  private lone = 0
   private bytes = 0
 
-  turns(count: number, interval: number, packets: number, size: number): ReadonlyArray<number> {
+  /** Each with so many packets of `size` bytes, and `together` others that were read in one piece. */
+  turns(count: number, interval: number, packets: number, size: number, together = 0): ReadonlyArray<number> {
     return Array.from({ length: count }, () => {
       this.now += interval
-      this.packets += packets
+      this.all += packets + together
+      this.lone += packets
       this.bytes += packets * size
-      return this.moderation.pause(this.now, this.packets, this.bytes)
+      return this.moderation.pause(this.now, this.all, this.lone, this.bytes)
     })
   }
 }
@@ -28,6 +31,8 @@ describe("packets that come dense, but few at a time, are made to gather", () =>
   test("as many microseconds as two dozen of them take", () => expect(pauses(0.01, 1, 1400).at(-1)).toBeCloseTo(240))
   test("300 at most", () => expect(pauses(0.1, 3, 1400).at(-1)).toBe(300))
   test("small ones as well", () => expect(pauses(0.01, 1, 92).at(-1)).toBeCloseTo(240))
+  test("beside others that come in large pieces", () =>
+    expect(new Stream().turns(5000, 0.1, 3, 1400, 6).at(-1)).toBe(300))
   test("which goes on with the pauses", () => expect(pauses(0.35, 12, 1400).at(-1)).toBe(300))
 })
 
@@ -37,6 +42,8 @@ describe("nothing waits", () => {
   test("in one of full packets", () => none(pauses(0.25, 2, 1400)))
   test("with a stream that is thin", () => none(pauses(0.2, 1, 1400)))
   test("behind a full batch", () => none(pauses(0.2, 64, 1400)))
+  test("of the acknowledgements of what is sent in large pieces", () => none(new Stream().turns(5000, 0.08, 2, 90, 6)))
+  test("behind a full batch, however it came", () => none(new Stream().turns(5000, 0.2, 4, 1400, 45)))
   test("behind a single answer of 64 KiB", () => none(pauses(0.02, 2, 1400, 23)))
 })
 
