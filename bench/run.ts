@@ -1,7 +1,8 @@
 /**
- * `bun run bench [--short] [--only client,pair,micro] [--root DIRECTORY]`: Culvert beside OpenVPN in one run. Prints a table
+ * `bun run bench [--short] [--only client,pair,micro] [--root DIRECTORY] [--congestion NAME]`: Culvert beside OpenVPN in one run. Prints a table
  * and writes `bench/report.md` and `bench/throughput.svg`. `--short` takes a minute and writes nothing; `--root` runs the
- * programs in another userland, such as one that `debootstrap trixie DIRECTORY` made (`docs/performance.md` has the command).
+ * programs in another userland, such as one that `debootstrap trixie DIRECTORY` made (`docs/performance.md` has the command);
+ * `--congestion` names the congestion control of all TCP connections.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, release, tmpdir, totalmem } from "node:os"
@@ -20,6 +21,7 @@ const { values: options } = parseArgs({
     short: { type: "boolean", default: false },
     only: { type: "string", default: "client,pair,micro" },
     root: { type: "string" },
+    congestion: { type: "string" },
   },
 })
 const wrap = userland(options.root)
@@ -31,6 +33,7 @@ process.on("exit", () => rmSync(directory, { recursive: true }))
 const plan: Plan = {
   ...(options.short ? { rounds: 1, seconds: 1, pings: 50 } : { rounds: 3, seconds: 4, pings: 300 }),
   wrap,
+  congestionControl: options.congestion ?? lossBased(),
   program: await compile(directory),
   say: (text) => console.error(`${((performance.now() - begin) / 1000).toFixed(0).padStart(4)} s  ${text}`),
 }
@@ -59,12 +62,22 @@ async function gather(): Promise<Facts> {
       `${cpus().length} cores of ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`,
       `${await version(["openvpn", "--version"])}, ${await version(["openssl", "version"])}, Bun ${Bun.version}`,
       `AES-256-GCM; full packets of 1464 bytes of UDP at both pairs' ends (OpenVPN's own choice; tun MTU 1440 for Culvert)`,
+      `congestion control of all TCP: ${plan.congestionControl}`,
       `load of the machine before: ${load}`,
     ],
     command: `bun run bench ${process.argv.slice(2).join(" ")}`.trim(),
     micro,
     opensslSpeed: Object.fromEntries(speeds),
   }
+}
+
+/**
+ * What Linux has unless a machine is set otherwise, or, where a namespace may not have that, the other one that does not pace: a timer
+ * for each packet, as BBR has it, costs a virtual machine more than the packet.
+ */
+function lossBased(): string {
+  const allowed = readFileSync("/proc/sys/net/ipv4/tcp_allowed_congestion_control", "utf8").trim().split(" ")
+  return allowed.includes("cubic") ? "cubic" : "reno"
 }
 
 async function opensslSpeed(size: number): Promise<readonly [string, number]> {
