@@ -23,6 +23,8 @@ export type Command =
       readonly transport: "udp" | "tcp"
       /** UDP: stands in front of each datagram that is sent, and one like it in front of each that comes (`socks.ts`). */
       readonly header?: Uint8Array
+      /** UDP: the receive buffer has the size that was asked for, and keeps it. */
+      readonly keepsBuffer?: boolean
       /** UDP: datagrams get the DSCP of the packet in them. */
       readonly passTos?: boolean
       /**

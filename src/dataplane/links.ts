@@ -39,7 +39,7 @@ export class Links {
   }
 
   /** A further link over sockets, which belong to it from now on. Undefined, with them closed: there are too many. */
-  open({ generation, fd, transport: kind, header, counters, strays }: Attachment): Link | undefined {
+  open({ generation, fd, transport: kind, header, keepsBuffer, counters, strays }: Attachment): Link | undefined {
     const position = this.free()
     if (position < 0) {
       closeFd(fd)
@@ -48,7 +48,7 @@ export class Links {
     }
     const link = this.all[position]!
     const transport = this.transport(position, kind)
-    transport.open(fd, header)
+    transport.open(fd, header, keepsBuffer)
     link.begin(generation, fd, transport, new Float64Array(counters))
     if (strays !== undefined) {
       this.strayBuffers ??= new StrayBuffers(this.arena)

@@ -125,6 +125,9 @@ export class TcpTransport implements Transport {
     return failure
   }
 
+  /** The kernel sizes it by the path. */
+  keepBuffer(): void {}
+
   /** A connection has two fixed ends. */
   roam(): void {}
 

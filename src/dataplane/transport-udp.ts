@@ -28,6 +28,7 @@ import {
   sendBytes,
   socketError,
 } from "../linux/index.ts"
+import { Backlog } from "./backlog.ts"
 import { Counter, type Counters } from "./counters.ts"
 import { Drop } from "./drop.ts"
 import { MessageQueue } from "./messages.ts"
@@ -55,6 +56,7 @@ export class UdpTransport implements Transport {
   private readonly onError: (reason: number) => void
   private readonly incoming: ReceiveBatch
   private readonly outgoing: MessageQueue
+  private readonly backlog = new Backlog()
   private readonly control: Region
   /** The kernel's send buffer is full. */
   private isBlocked = false
@@ -83,7 +85,7 @@ export class UdpTransport implements Transport {
     this.control = buffers.control
   }
 
-  open(fd: number, header: Uint8Array = none): void {
+  open(fd: number, header: Uint8Array = none, keepsBuffer = false): void {
     this.fd = fd
     this.peer = peerOf(fd)
     this.roamed = 0
@@ -92,11 +94,16 @@ export class UdpTransport implements Transport {
     this.isBlocked = false
     this.isSplitting = false
     this.trafficClass = 0
+    this.backlog.open(fd, keepsBuffer)
     const isWanted = this.offloads.isWanted("udp-segment")
     this.outgoing.segmentLimit = isWanted ? Number.POSITIVE_INFINITY : 0
     this.offloads.report("udp-segment", isWanted, "")
     const hasGro = this.offloads.isWanted("udp-gro") && enableGro(fd)
     this.offloads.report("udp-gro", hasGro, "the kernel does not take it (Linux 5.0 does)")
+  }
+
+  keepBuffer(): void {
+    this.backlog.keep()
   }
 
   get interest(): number {
@@ -192,13 +199,15 @@ export class UdpTransport implements Transport {
   }
 
   receive(sink: PacketSink): string | undefined {
-    for (let round = 0; round < ROUNDS; round++) {
-      const count = this.incoming.receive(this.fd)
+    const before = this.counters.values[Counter.transportReadBytes]!
+    let count = BATCH
+    for (let round = 0; round < ROUNDS && count === BATCH; round++) {
+      count = this.incoming.receive(this.fd)
       if (count < 0) return this.receiveFailed(errno())
       for (let i = 0; i < count; i++) this.deliver(i, sink)
       sink.flush()
-      if (count < BATCH) return undefined
     }
+    this.backlog.found(this.counters.values[Counter.transportReadBytes]! - before, count < BATCH)
     return undefined
   }
 

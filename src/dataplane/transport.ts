@@ -23,10 +23,12 @@ export interface Transport {
   readonly start: number
   /** The poll events that it waits for. */
   readonly interest: number
-  /** `header`: for a proxy's relay, in front of each datagram. */
   /** UDP: of the packets that are committed from now on (IPv4's type of service as well); 0 is the socket's. */
   trafficClass?: number
-  open(fd: number, header?: Uint8Array): void
+  /** UDP. `header`: for a proxy's relay, in front of each datagram. `keepsBuffer`: the receive buffer keeps its size. */
+  open(fd: number, header?: Uint8Array, keepsBuffer?: boolean): void
+  /** The receive buffer has the size that was asked for from now on. */
+  keepBuffer(): void
   /** Space for one packet, also when not `isReady`; undefined when the memory is full: `flush` may help. */
   reserve(): Region | undefined
   /** Queues the packet of `length` bytes in the reserved space. */

@@ -39,6 +39,7 @@ export {
   openUdpSocket,
   peerOf,
   readSocketAddress,
+  receiveBufferOf,
   SOCKADDR_SIZE,
   type SocketAddress,
   type SocketOptions,

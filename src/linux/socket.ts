@@ -131,6 +131,14 @@ export function setReceiveBuffer(fd: number, bytes: number): void {
   if (!trySetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes)) trySetOption(fd, SOL_SOCKET, SO_RCVBUF, bytes)
 }
 
+/** Bytes that may wait to be received, as `setReceiveBuffer` takes them; 0: not to be learnt. */
+export function receiveBufferOf(fd: number): number {
+  valueLength.view.setUint32(0, 4, true)
+  if (libc.getsockopt(fd, SOL_SOCKET, SO_RCVBUF, value.address, valueLength.address) < 0) return 0
+  // The kernel keeps, and tells, twice what it was asked for.
+  return value.view.getInt32(0, true) >>> 1
+}
+
 /** Bytes that may wait to be sent, as many of them as we are allowed to ask for. */
 export function setSendBuffer(fd: number, bytes: number): void {
   if (!trySetOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, bytes)) trySetOption(fd, SOL_SOCKET, SO_SNDBUF, bytes)

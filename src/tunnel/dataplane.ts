@@ -179,6 +179,7 @@ export class DataPlane extends Context.Service<
                     transport,
                     counters,
                     passTos,
+                    keepsBuffer: endpoint.socket.receiveBuffer !== undefined,
                     ...header,
                     ...(strays && { strays }),
                   })

@@ -44,6 +44,7 @@ class Looped implements Transport {
   flush(): undefined {}
   transmit(): undefined {}
   roam(): void {}
+  keepBuffer(): void {}
   writable(): undefined {}
   receive(): undefined {}
   close(): void {}

@@ -14,6 +14,7 @@ import {
   POLLIN,
   POLLOUT,
   type Region,
+  receiveBufferOf,
   receiveBytes,
   sendBytes,
   setSendBuffer,
@@ -408,4 +409,26 @@ test("UDP: a descriptor that is no socket is the end of the transport", () => {
   queue(transport, 10, 1)
   expect(transport.flush()).toBe("sendmmsg: EBADF")
   expect(transport.receive({ receive: () => 0, flush: () => {} })).toBe("recvmmsg: EBADF")
+})
+
+test("UDP: where a lot waits again and again the socket's buffer is made small, but for a size that was asked for", () => {
+  const largest = (keepsBuffer: boolean) => {
+    const { counters } = counted()
+    const transport = udpTransport(counters)
+    const [fd, other] = udpPair(4)
+    transport.open(fd, undefined, keepsBuffer)
+    const before = receiveBufferOf(fd)
+    const sink = { receive: () => 0, flush: () => {} }
+    for (let round = 0; round < 100 && receiveBufferOf(fd) === before; round++) {
+      for (let i = 0; i < 12; i++) sendBytes(other, scratch.at(0, 60_000), 60_000)
+      expect(transport.receive(sink)).toBeUndefined()
+    }
+    const after = receiveBufferOf(fd)
+    transport.close()
+    closeFd(other)
+    return { before, after }
+  }
+  const { before, after } = largest(false)
+  expect(after).toBeLessThan(before)
+  expect(largest(true)).toEqual({ before, after: before })
 })
