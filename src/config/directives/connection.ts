@@ -243,7 +243,7 @@ export const connection = {
   rcvbuf: honoured({
     takes: bufferSize,
     push: "other",
-    otherwise: "4 MiB over UDP, the kernel's over TCP",
+    otherwise: "4 MiB over UDP, less while that would only be a delay; the kernel's over TCP",
     doc: "Size of the socket's receive buffer; 0 says nothing.",
   }),
   "socket-flags": ignored(socketIsOurs, "Flags of the socket, such as TCP_NODELAY.", {
