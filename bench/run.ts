@@ -1,8 +1,8 @@
 /**
- * `bun run bench [--short] [--only client,pair,micro] [--root DIRECTORY] [--congestion NAME]`: Culvert beside OpenVPN in one run. Prints a table
- * and writes `bench/report.md` and `bench/throughput.svg`. `--short` takes a minute and writes nothing; `--root` runs the
- * programs in another userland, such as one that `debootstrap trixie DIRECTORY` made (`docs/performance.md` has the command);
- * `--congestion` names the congestion control of all TCP connections.
+ * `bun run bench [--short] [--only client,pair,micro] [--root DIRECTORY] [--congestion NAME]`: Culvert beside OpenVPN in one run.
+ * Prints a table and writes `bench/report.md` and `bench/throughput.svg`. `--short` takes a minute and writes nothing; `--root`
+ * runs the programs in another userland, such as one that `debootstrap trixie DIRECTORY` made (`docs/performance.md` has the
+ * command), and `--congestion` names the congestion control of all TCP connections: both write files of their own.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, release, tmpdir, totalmem } from "node:os"
@@ -45,7 +45,7 @@ if (only.has("client")) await againstServer(plan, results)
 const facts = await gather()
 console.log(`\n${facts.machine.join("\n")}\n\n${table(results)}\n\n${microTable(facts)}`)
 if (!options.short) {
-  const suffix = options.root === undefined ? "" : "-root"
+  const suffix = `${options.root === undefined ? "" : "-root"}${options.congestion === undefined ? "" : `-${options.congestion}`}`
   writeFileSync(join(project, `bench/throughput${suffix}.svg`), svg(results))
   writeFileSync(join(project, `bench/report${suffix}.md`), markdown(results, facts, `throughput${suffix}.svg`))
 }
