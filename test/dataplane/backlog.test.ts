@@ -3,7 +3,7 @@ import { Backlog } from "../../src/dataplane/backlog.ts"
 import { closeFd, openUdpSocket, receiveBufferOf } from "../../src/linux/index.ts"
 
 const LARGE = 1024 * 1024
-const SMALL = 256 * 1024
+const SMALL = 208 * 1024
 const A_LOT = 600 * 1024
 
 let now = 5000
