@@ -90,10 +90,7 @@ async function firstAnswer(lab: Lab, rival: Rival, server: ServerOptions, plan: 
   return { wall: Number(at) * 1000 - begin, cpu }
 }
 
-/**
- * (f), (g) and the latency without a server that limits: each rival at both ends. The first transfer in each direction is a row of
- * its own: in it a program that compiles while it runs still does so.
- */
+/** (f), (g) and the latency without a server that limits: each rival at both ends; the first transfers apart. */
 export async function atBothEnds(plan: Plan, record: Results): Promise<void> {
   for (const { round, rival } of turns(plan.rounds)) {
     plan.say(`round ${round}, ${rival} at both ends`)
@@ -128,10 +125,15 @@ async function oneClient(lab: Lab, rival: Rival, server: ServerOptions, plan: Pl
     // A program that has just started is not idle: by now it had some seconds with nothing but pings.
     remember("idle", client, group, rival, record)
   }
-  for (const [direction, parameters] of directions) {
-    const { gigabits, secondsPerGigabyte } = await transfer(lab, client, plan.seconds, parameters)
-    record.add("a", `TCP ${direction}, over ${transport}`, "Gbit/s", rival, gigabits)
-    record.add("b", `TCP ${direction}, over ${transport}`, "s/GB", rival, secondsPerGigabyte)
+  // A program that compiles while it runs still does so during its first transfers: they are rows of their own.
+  for (const which of [", first transfer", ""]) {
+    for (const [direction, parameters] of directions) {
+      const { gigabits, secondsPerGigabyte } = await transfer(lab, client, plan.seconds, parameters)
+      record.add("a", `TCP ${direction}, over ${transport}${which}`, "Gbit/s", rival, gigabits)
+      record.add("b", `TCP ${direction}, over ${transport}${which}`, "s/GB", rival, secondsPerGigabyte)
+    }
+  }
+  for (const [direction] of directions) {
     const arrived = await datagrams(lab, client, 1300, LARGE_RATES, direction === "down")
     record.add("a", `UDP ${direction}, over ${transport}`, "Gbit/s", rival, (arrived * 1300 * 8) / 1e9)
   }
