@@ -1,6 +1,6 @@
 /**
  * `bun run bench [--short] [--only client,pair,micro] [--root DIRECTORY] [--congestion NAME]`: Culvert beside OpenVPN in one run.
- * Prints a table and writes `bench/report.md` and `bench/throughput.svg`. `--short` takes a minute and writes nothing; `--root`
+ * Prints a table and writes `bench/report.md` and `bench/throughput.svg`. `--short` takes some two minutes and writes nothing; `--root`
  * runs the programs in another userland, such as one that `debootstrap trixie DIRECTORY` made (`docs/performance.md` has the
  * command), and `--congestion` names the congestion control of all TCP connections: both write files of their own.
  */
@@ -45,7 +45,8 @@ if (only.has("client")) await againstServer(plan, results)
 const facts = await gather()
 console.log(`\n${facts.machine.join("\n")}\n\n${table(results)}\n\n${microTable(facts)}`)
 if (!options.short) {
-  const suffix = `${options.root === undefined ? "" : "-root"}${options.congestion === undefined ? "" : `-${options.congestion}`}`
+  const { root, congestion } = options
+  const suffix = (root === undefined ? "" : "-root") + (congestion === undefined ? "" : `-${congestion}`)
   writeFileSync(join(project, `bench/throughput${suffix}.svg`), svg(results))
   writeFileSync(join(project, `bench/report${suffix}.md`), markdown(results, facts, `throughput${suffix}.svg`))
 }

@@ -97,13 +97,10 @@ export async function atBothEnds(plan: Plan, record: Results): Promise<void> {
     await using lab = await makeLab(plan)
     await using pair = await startPair(lab, rival, plan.wrap)
     await ping(lab.client, pair.address)
-    for (const which of [", first transfer", ""]) {
-      for (const [direction, parameters] of directions) {
-        const { gigabits, secondsPerGigabyte } = await transfer(lab, pair, plan.seconds, parameters)
-        record.add("f", `TCP ${direction}${which}`, "Gbit/s", rival, gigabits)
-        record.add("f", `CPU of one end, ${direction}${which}`, "s/GB", rival, secondsPerGigabyte)
-      }
-    }
+    await transfers(lab, pair, plan, (direction, which, { gigabits, secondsPerGigabyte }) => {
+      record.add("f", `TCP ${direction}${which}`, "Gbit/s", rival, gigabits)
+      record.add("f", `CPU of one end, ${direction}${which}`, "s/GB", rival, secondsPerGigabyte)
+    })
     await saturated(lab, pair, rival, plan, record)
     record.add("g", "64-byte UDP payloads delivered", "packets/s", rival, await datagrams(lab, pair, 64, SMALL_RATES))
   }
@@ -125,14 +122,10 @@ async function oneClient(lab: Lab, rival: Rival, server: ServerOptions, plan: Pl
     // A program that has just started is not idle: by now it had some seconds with nothing but pings.
     remember("idle", client, group, rival, record)
   }
-  // A program that compiles while it runs still does so during its first transfers: they are rows of their own.
-  for (const which of [", first transfer", ""]) {
-    for (const [direction, parameters] of directions) {
-      const { gigabits, secondsPerGigabyte } = await transfer(lab, client, plan.seconds, parameters)
-      record.add("a", `TCP ${direction}, over ${transport}${which}`, "Gbit/s", rival, gigabits)
-      record.add("b", `TCP ${direction}, over ${transport}${which}`, "s/GB", rival, secondsPerGigabyte)
-    }
-  }
+  await transfers(lab, client, plan, (direction, which, { gigabits, secondsPerGigabyte }) => {
+    record.add("a", `TCP ${direction}, over ${transport}${which}`, "Gbit/s", rival, gigabits)
+    record.add("b", `TCP ${direction}, over ${transport}${which}`, "s/GB", rival, secondsPerGigabyte)
+  })
   for (const [direction] of directions) {
     const arrived = await datagrams(lab, client, 1300, LARGE_RATES, direction === "down")
     record.add("a", `UDP ${direction}, over ${transport}`, "Gbit/s", rival, (arrived * 1300 * 8) / 1e9)
@@ -171,6 +164,21 @@ async function saturated(lab: Lab, pair: Running, rival: Rival, plan: Plan, reco
   record.add("c", "both ends, saturated: p50", "ms", rival, p50)
   record.add("c", "both ends, saturated: p99", "ms", rival, p99)
   await Promise.all(transfers)
+}
+
+/**
+ * TCP in each direction, twice: a program that compiles while it runs still does so during its first transfers, which are rows of
+ * their own.
+ */
+async function transfers(
+  lab: Lab,
+  running: Running,
+  { seconds }: Plan,
+  add: (direction: string, which: string, measured: Awaited<ReturnType<typeof transfer>>) => void,
+): Promise<void> {
+  for (const which of [", first transfer", ""])
+    for (const [direction, parameters] of directions)
+      add(direction, which, await transfer(lab, running, seconds, parameters))
 }
 
 async function transfer(lab: Lab, { pid, address }: Running, seconds: number, parameters: ReadonlyArray<string>) {
