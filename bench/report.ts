@@ -60,9 +60,9 @@ export function markdown(results: Results, facts: Facts, chart: string): string 
   ].join("\n")
 }
 
-/** Two bars for each throughput. */
+/** Two bars for each throughput that both have. */
 export function svg(results: Results): string {
-  const rows = [...results.rows.values()].filter(({ unit }) => unit === "Gbit/s")
+  const rows = [...results.rows.values()].filter(({ unit, values }) => unit === "Gbit/s" && values.openvpn.length > 0)
   const most = Math.max(...rows.flatMap((row) => Object.values(medians(row))), 0.001)
   const bars = rows.flatMap((row, index) => {
     const { openvpn, culvert } = medians(row)

@@ -28,8 +28,18 @@ export async function compile(directory: string): Promise<string> {
   return program
 }
 
-/** A client of the server that runs in the lab; returns at once, `ready` waits until it says that it carries packets. */
-export function startClient(lab: Lab, rival: Rival, server: ServerOptions, wrap: Wrapper, program: string) {
+/**
+ * A client of the server that runs in the lab; returns at once, `ready` waits until it says that it carries packets. Culvert goes
+ * without what OpenVPN has no counterpart of, its kill switch and its DNS forwarder, but `asInPod`.
+ */
+export function startClient(
+  lab: Lab,
+  rival: Rival,
+  server: ServerOptions,
+  wrap: Wrapper,
+  program: string,
+  asInPod = false,
+) {
   serial += 1
   const file = lab.write(`${rival}-${serial}.ovpn`, clientConfiguration(lab, server))
   const command = rival === "openvpn" ? ["openvpn", "--config", file] : [program, "start", "--config", file]
@@ -37,7 +47,8 @@ export function startClient(lab: Lab, rival: Rival, server: ServerOptions, wrap:
     cwd: project,
     environment: {
       ...engineSettings(),
-      ...{ CULVERT_LOG_FORMAT: "json", CULVERT_HTTP: "off", CULVERT_KILL_SWITCH: "off" },
+      ...{ CULVERT_LOG_FORMAT: "json", CULVERT_HTTP: "off" },
+      ...{ CULVERT_KILL_SWITCH: asInPod ? "on" : "off", CULVERT_DNS_MODE: asInPod ? "redirect" : "off" },
     },
   })
   const isUp = rival === "openvpn" ? /Initialization Sequence Completed/ : /"event":"connected"/

@@ -57,8 +57,21 @@ export async function againstServer(plan: Plan, record: Results): Promise<void> 
     for (const { round, rival } of turns(plan.rounds)) {
       plan.say(`round ${round}, ${rival} as client over ${transport}`)
       await oneClient(lab, rival, options, plan, record)
+      if (transport === "udp" && rival === "culvert") await asInPod(lab, options, plan, record)
     }
   }
+}
+
+/** What the kill switch and the DNS forwarder cost: both have the kernel track connections. */
+async function asInPod(lab: Lab, server: ServerOptions, plan: Plan, record: Results): Promise<void> {
+  await using client = startClient(lab, "culvert", server, plan.wrap, plan.program, true)
+  await client.ready()
+  await ping(lab.client, client.address)
+  await transfers(lab, client, plan, (direction, which, { gigabits, secondsPerGigabyte }) => {
+    if (which !== "") return
+    record.add("a", `TCP ${direction}, over udp, as in a pod`, "Gbit/s", "culvert", gigabits)
+    record.add("b", `TCP ${direction}, over udp, as in a pod`, "s/GB", "culvert", secondsPerGigabyte)
+  })
 }
 
 /**

@@ -45,6 +45,8 @@ export class Loop implements Stage {
   private floating = 0
   /** Until then (ms) the tun is not read; 0: it is. */
   private heldUntil = 0
+  /** As the present poll has it. */
+  private isTunWanted = false
   /** By errno: when (ms) it was told last. */
   private readonly told = new Map<number, number>()
 
@@ -81,6 +83,7 @@ export class Loop implements Stage {
     this.counters.set(Counter.heartbeat, now)
     if (ready === 0 && this.rehearsal.step(now, this)) return 0
     this.counters.add(Counter.turns, 1)
+    const delivered = this.counters.values[Counter.tunWritePackets]!
     if (this.floating > 0) this.serveStrays()
     for (let i = 0; i < all.length; i++) {
       const events = this.poll.events(LINKS + i)
@@ -88,6 +91,9 @@ export class Loop implements Stage {
     }
     const tunEvents = this.poll.events(TUN)
     if (tunEvents !== 0) this.serveTun(tunEvents)
+    // The pod's TCP answers within the write: by an acknowledgement, or by what one made room for.
+    else if (this.isTunWanted && !this.moderation.isCalm && this.counters.values[Counter.tunWritePackets]! > delivered)
+      this.serveTun(POLLIN)
     return this.poll.events(EVENTFD) === 0 ? 0 : takeEventfd(this.eventfd)
   }
 
@@ -185,8 +191,8 @@ export class Loop implements Stage {
   }
 
   private arm(): void {
-    const isTunWanted = this.heldUntil === 0 && this.isReadyForTun()
-    this.poll.set(TUN, isTunWanted ? this.forwarder.tun.fd : -1, POLLIN)
+    this.isTunWanted = this.heldUntil === 0 && this.isReadyForTun()
+    this.poll.set(TUN, this.isTunWanted ? this.forwarder.tun.fd : -1, POLLIN)
     this.poll.set(EVENTFD, this.eventfd, POLLIN)
     const { all } = this.links
     for (let i = 0; i < all.length; i++) {

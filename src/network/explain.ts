@@ -4,9 +4,10 @@ import type { NftObject } from "./nft.ts"
 /** For a terminal, a line for each rule with the packets that it has seen. */
 export const explain = (table: ReadonlyArray<NftObject> | undefined): string => {
   const output = chainOf(table, "output")
-  if (table === undefined || output === undefined)
-    return "The kill switch is off: whatever the routes say may leave the pod."
-  if (output.policy !== "drop") return "The kill switch is off: only DNS queries are caught."
+  if (table === undefined || output?.policy !== "drop")
+    return chainOf(table, "dns") === undefined
+      ? "The kill switch is off: whatever the routes say may leave the pod."
+      : "The kill switch is off: only DNS queries are caught."
   return [
     "The kill switch is on. Only this leaves the pod:",
     ...sentences(table, "output", "accept"),

@@ -42,11 +42,10 @@ export class KillSwitch extends Context.Service<
     const scope = yield* Effect.scope
     /** The table as the kernel shows it, which is not how it was written. Whoever set it need not wait until it was read. */
     let shown: Fiber.Fiber<string | undefined> | undefined
-    const set = (firewall: Firewall) =>
+    const set = (firewall: Firewall, chains: ReadonlyArray<string> = []) =>
       Effect.gen(function* () {
-        const text = ruleset(firewall)
-        yield* nft.apply(text)
-        applied = text
+        yield* nft.apply(ruleset(firewall, chains))
+        applied = ruleset(firewall)
         shown = yield* Effect.forkIn(
           Effect.orElseSucceed(nft.text, () => undefined),
           scope,
@@ -82,7 +81,7 @@ export class KillSwitch extends Context.Service<
     const openResolvers = (resolving: boolean) =>
       initial.dns.forwarded ? Effect.void : change((firewall) => ({ ...firewall, dns: { ...firewall.dns, resolving } }))
 
-    yield* set(yield* Ref.get(state))
+    yield* set(yield* Ref.get(state), chainNames(before))
     yield* Effect.addFinalizer(() =>
       Effect.ignore(
         initial.enforced ? change((firewall) => ({ ...firewall, servers: [], tunnel: undefined })) : nft.clear,
@@ -146,6 +145,9 @@ const earlierPorts = (objects: ReadonlyArray<NftObject>): ReadonlyArray<number> 
   objects
     .flatMap((object) => ("set" in object && object.set.name === earlierSet ? (object.set.elem ?? []) : []))
     .filter((element) => typeof element === "number")
+
+const chainNames = (objects: ReadonlyArray<NftObject> | undefined): ReadonlyArray<string> =>
+  (objects ?? []).flatMap((object) => ("chain" in object ? [object.chain.name] : []))
 
 const counted = (objects: ReadonlyArray<NftObject> | undefined, name: string): number =>
   (objects ?? []).reduce(

@@ -20,7 +20,7 @@ const chain = (firewall: Firewall, name: string): ReadonlyArray<string> => {
 const accepted = (firewall: Firewall) => chain(firewall, "output").filter((line) => line.endsWith("accept"))
 
 test("the table is replaced in one transaction, whether it was there or not", () => {
-  const text = ruleset(closed)
+  const text = ruleset({ ...closed, dns: { ...closed.dns, redirectTo: 5300 } })
   expect(text).not.toContain("delete")
   for (const name of ["dns", "output", "input", "forward"]) {
     expect(text.indexOf(`add chain inet culvert ${name} {`)).toBeGreaterThan(0)
@@ -137,6 +137,21 @@ test("switched off it refuses nothing", () => {
   const off = ruleset({ ...closed, enforced: false, dns: { ...closed.dns, redirectTo: 5300 } })
   expect(off).toContain("redirect to :5300")
   expect(off).not.toMatch(/drop|reject/)
+})
+
+test("there are only chains that do something, and none that is left from before", () => {
+  const chains = (text: string) => [...text.matchAll(/^add chain inet culvert (\w+)/gm)].map((match) => match[1])
+  const off: Firewall = { ...closed, enforced: false }
+  expect(chains(ruleset(closed))).toEqual(["output", "input", "forward"])
+  expect(chains(ruleset(off))).toEqual(["output"])
+  expect(chains(ruleset({ ...off, dns: { ...off.dns, redirectTo: 5300 } }))).toEqual(["dns", "output"])
+  const lines = ruleset(off, ["dns", "output", "input"]).split("\n")
+  for (const name of ["dns", "input"]) {
+    const flush = lines.indexOf(`flush chain inet culvert ${name}`)
+    expect(flush).toBeGreaterThan(0)
+    expect(lines.indexOf(`delete chain inet culvert ${name}`)).toBeGreaterThan(flush)
+  }
+  expect(lines).not.toContain("delete chain inet culvert output")
 })
 
 test("no text of a setting can end a comment or a line", () => {

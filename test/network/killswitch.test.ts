@@ -52,6 +52,18 @@ it.effect("is up at once, and stays when it ends, without any way to a server", 
   }),
 )
 
+it.effect("chains of an earlier process that has others go with the first table, and are not asked for again", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel([{ chain: { name: "output" } }, { chain: { name: "dns" } }])
+    const killSwitch = yield* raise(initial)
+    yield* killSwitch.tunnel({ device: "tun7", addresses: [] })
+    expect(tables.map((text) => text.match(/^delete chain inet culvert \w+$/gm))).toEqual([
+      ["delete chain inet culvert dns"],
+      null,
+    ])
+  }),
+)
+
 it.effect("an announced tunnel belongs to the table from the next change on, and to one that is set again", () =>
   Effect.gen(function* () {
     const { tables, held, raise } = kernel()
