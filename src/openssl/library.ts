@@ -5,7 +5,7 @@
  * a function that returns a pointer gives null for NULL. `long`, `unsigned long` and `size_t` results are read as 32 bits
  * where the values fit (error codes, flags, lengths), which spares a BigInt.
  */
-import { dlopen, type FFIFunction } from "bun:ffi"
+import { dlopen, type FFIFunction, linkSymbols, type Pointer } from "bun:ffi"
 import { allocate } from "./memory.ts"
 
 export const libcrypto = open("libcrypto.so.3", {
@@ -41,9 +41,9 @@ export const libcrypto = open("libcrypto.so.3", {
   HMAC_Update: ["i32", "ptr", "ptr", "u64"],
   HMAC_Final: ["i32", "ptr", "ptr", "ptr"],
   EVP_CIPHER_fetch: ["ptr", "ptr", "ptr", "ptr"],
+  EVP_CIPHER_get0_provider: ["ptr", "ptr"],
   EVP_CIPHER_CTX_new: ["ptr"],
   EVP_CIPHER_CTX_free: ["void", "ptr"],
-  EVP_CIPHER_CTX_get_params: ["i32", "ptr", "ptr"],
   EVP_CIPHER_CTX_set_padding: ["i32", "ptr", "i32"],
   EVP_EncryptInit_ex: ["i32", "ptr", "ptr", "ptr", "ptr", "ptr"],
   EVP_EncryptUpdate: ["i32", "ptr", "ptr", "ptr", "ptr", "i32"],
@@ -62,7 +62,9 @@ export const libcrypto = open("libcrypto.so.3", {
   PKCS12_parse: ["i32", "ptr", "ptr", "ptr", "ptr", "ptr"],
   PKCS12_free: ["void", "ptr"],
   OPENSSL_sk_free: ["void", "ptr"],
+  OSSL_PROVIDER_get0_provider_ctx: ["ptr", "ptr"],
   OSSL_PROVIDER_load: ["ptr", "ptr", "ptr"],
+  OSSL_PROVIDER_query_operation: ["ptr", "ptr", "i32", "ptr"],
   OSSL_PROVIDER_unload: ["i32", "ptr"],
   X509_CRL_free: ["void", "ptr"],
   X509_CRL_get0_by_cert: ["i32", "ptr", "ptr", "ptr"],
@@ -231,6 +233,17 @@ type Functions<T extends Record<string, Prototype>> = {
   readonly [K in keyof T]: T[K] extends readonly [infer R extends keyof Results, ...infer A extends Array<keyof Types>]
     ? (...args: { [I in keyof A]: Types[A[I]] }) => Results[R]
     : never
+}
+
+/** Functions that OpenSSL gives the addresses of. */
+export function functionsAt<const T extends Record<string, Prototype>>(
+  prototypes: T,
+  addressOf: (name: keyof T & string) => number,
+): Functions<T> {
+  const table: Record<string, FFIFunction> = {}
+  for (const [name, [returns, ...args]] of Object.entries(prototypes))
+    table[name] = { returns, args, ptr: addressOf(name) as Pointer }
+  return linkSymbols(table).symbols as unknown as Functions<T>
 }
 
 function open<const T extends Record<string, Prototype>>(soname: string, prototypes: T): Functions<T> {

@@ -44,27 +44,28 @@ testCulvert("a file that cannot be understood leaves the pod closed", async () =
   await expect(outside(outer.server.ipv4)).rejects.toThrow()
 })
 
-testCulvert("a start without it opens what an earlier one closed, and leaves nothing that looks at packets", async () => {
-  await using _server = await bench.serve()
-  const chains = async () =>
-    [...(await bench.lab.client.succeed(["nft", "list", "table", "inet", "culvert"])).matchAll(/chain (\w+)/g)].map(
-      (match) => match[1],
+testCulvert(
+  "a start without it opens what an earlier one closed, and leaves nothing that looks at packets",
+  async () => {
+    await using _server = await bench.serve()
+    const chains = async () =>
+      [...(await bench.lab.client.succeed(["nft", "list", "table", "inet", "culvert"])).matchAll(/chain (\w+)/g)].map(
+        (match) => match[1],
+      )
+    await using closed = bench.connect({})
+    await closed.ready()
+    expect(await chains()).toEqual(["dns", "output", "input", "forward"])
+    await closed.stop("SIGKILL")
+    await using open = bench.connect({}, {}, { environment: { CULVERT_KILL_SWITCH: "off", CULVERT_DNS_MODE: "off" } })
+    await open.ready()
+    expect(await chains()).toEqual(["output"])
+    expect(await culvert("firewall", "show")).toBe(
+      "The kill switch is off: whatever the routes say may leave the pod.\n",
     )
-  await using closed = bench.connect({})
-  await closed.ready()
-  expect(await chains()).toEqual(["dns", "output", "input", "forward"])
-  await closed.stop("SIGKILL")
-  await using open = bench.connect(
-    {},
-    {},
-    { environment: { CULVERT_KILL_SWITCH: "off", CULVERT_DNS_MODE: "off" } },
-  )
-  await open.ready()
-  expect(await chains()).toEqual(["output"])
-  expect(await culvert("firewall", "show")).toBe("The kill switch is off: whatever the routes say may leave the pod.\n")
-  await outside(outer.server.ipv4)
-  await bench.carriesTraffic()
-})
+    await outside(outer.server.ipv4)
+    await bench.carriesTraffic()
+  },
+)
 
 const flood = `const socket = await Bun.udpSocket({})
 for (;;) try { socket.send("x", 9, ${JSON.stringify(outer.server.ipv4)}) } catch {}`
