@@ -66,7 +66,7 @@ export async function againstServer(plan: Plan, record: Results): Promise<void> 
 async function asInPod(lab: Lab, server: ServerOptions, plan: Plan, record: Results): Promise<void> {
   await using cleanup = new AsyncDisposableStack()
   // It stays when the program ends, and would keep the other one in.
-  cleanup.defer(async () => void (await lab.client.succeed(["nft", "delete", "table", "inet", "culvert"])))
+  cleanup.defer(async () => void (await lab.client.succeed(plan.wrap([plan.program, "firewall", "clear"]))))
   await using client = startClient(lab, "culvert", server, plan.wrap, plan.program, true)
   await client.ready()
   await ping(lab.client, client.address)
