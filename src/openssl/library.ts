@@ -47,11 +47,8 @@ export const libcrypto = open("libcrypto.so.3", {
   EVP_CIPHER_CTX_set_padding: ["i32", "ptr", "i32"],
   EVP_EncryptInit_ex: ["i32", "ptr", "ptr", "ptr", "ptr", "ptr"],
   EVP_EncryptUpdate: ["i32", "ptr", "ptr", "ptr", "ptr", "i32"],
-  EVP_EncryptFinal_ex: ["i32", "ptr", "ptr", "ptr"],
-  EVP_DecryptInit_ex2: ["i32", "ptr", "ptr", "ptr", "ptr", "ptr"],
   EVP_DecryptInit_ex: ["i32", "ptr", "ptr", "ptr", "ptr", "ptr"],
   EVP_DecryptUpdate: ["i32", "ptr", "ptr", "ptr", "ptr", "i32"],
-  EVP_DecryptFinal_ex: ["i32", "ptr", "ptr", "ptr"],
   // certificates and keys
   PEM_read_bio_X509: ["ptr", "ptr", "ptr", "ptr", "ptr"],
   PEM_read_bio_PrivateKey: ["ptr", "ptr", "ptr", "ptr", "ptr"],

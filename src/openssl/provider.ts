@@ -52,8 +52,8 @@ export function cipherFunctions(name: string): CipherFunctions {
 
 /** By their numbers, the addresses of the functions of the first algorithm that has this name, in whatever letters. */
 function dispatched(provider: number, name: string): ReadonlyMap<number, number> {
-  const isLasting = allocate(4)
-  const begin = libcrypto.OSSL_PROVIDER_query_operation(provider, OSSL_OP_CIPHER, isLasting.address) ?? 0
+  const mayChange = allocate(4)
+  const begin = libcrypto.OSSL_PROVIDER_query_operation(provider, OSSL_OP_CIPHER, mayChange.address) ?? 0
   for (let at = begin; at !== 0; at += OSSL_ALGORITHM_SIZE) {
     const names = read.ptr(at as Pointer, 0)
     if (names === 0) break
