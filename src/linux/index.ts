@@ -14,7 +14,15 @@ export {
 export * from "./errno.ts"
 export { openEventfd, signalEventfd, takeEventfd } from "./eventfd.ts"
 export { closeFd, isTerminal, readFd, writeFd } from "./file.ts"
-export { hasFilterChanged, hasFilterTable, hasRoutingChanged, openFilterWatch, openRoutingWatch } from "./netlink.ts"
+export {
+  filterChanges,
+  filterGeneration,
+  hasFilterTable,
+  hasRoutingChanged,
+  openFilterWatch,
+  openRoutingWatch,
+  UNKNOWN_GENERATION,
+} from "./netlink.ts"
 export { unmapProgramPages } from "./pages.ts"
 export { type Echo, ping } from "./ping.ts"
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, Poll } from "./poll.ts"

@@ -32,9 +32,32 @@ function openWatch(protocol: number, groups: number): number {
   return fd
 }
 
-/** Takes what was announced since the last call; true when the table `name` may be among what changed. */
-export function hasFilterChanged(fd: number, name: string): boolean {
-  return takeAnnounced(fd, (length) => textOf(length).includes(name))
+/**
+ * Takes what was announced since the last call: the generations of the packet filter, as `filterGeneration` gives them, that changed
+ * something with `name` in it. UNKNOWN_GENERATION is among them when announcements were lost.
+ */
+export function filterChanges(fd: number, name: string): ReadonlyArray<number> {
+  const generations = new Set<number>()
+  takeAnnounced(fd, (length) => {
+    if (length < 0) generations.add(UNKNOWN_GENERATION)
+    for (const { at, size } of messagesIn(length)) {
+      const text = latin1.decode(message.bytes.subarray(at, at + size))
+      // What announces a generation has the name of a program in it.
+      if (message.view.getUint16(at + 4, true) !== NFT_MSG_NEWGEN && text.includes(name))
+        generations.add(message.view.getUint16(at + NLMSGHDR_SIZE + 2))
+    }
+  })
+  return [...generations]
+}
+
+/** Which generation of the packet filter is in force: each transaction makes the next one. The lower 16 bits. Needs CAP_NET_ADMIN. */
+export function filterGeneration(): number {
+  const request = { type: NFT_MSG_GETGEN, header: [], headerSize: NFGENMSG_SIZE, attributes: [] }
+  const [generation] = ask(NETLINK_NETFILTER, request, NFT_MSG_NEWGEN, (answer) =>
+    attributesOf(answer, NFGENMSG_SIZE).get(NFTA_GEN_ID),
+  )
+  if (generation?.length !== 4) throw new SystemError("recv netlink", ENOENT)
+  return new DataView(generation.buffer, generation.byteOffset, 4).getUint16(2)
 }
 
 /**
@@ -42,37 +65,47 @@ export function hasFilterChanged(fd: number, name: string): boolean {
  * of another protocol. The kernel's own routes come and go with addresses.
  */
 export function hasRoutingChanged(fd: number, exceptLink: number, exceptProtocol: number): boolean {
-  return takeAnnounced(fd, (length) => {
-    for (let at = 0; at + NLMSGHDR_SIZE + 8 <= length; ) {
+  let changed = false
+  takeAnnounced(fd, (length) => {
+    if (length < 0) changed = true
+    for (const { at } of messagesIn(length)) {
       const type = message.view.getUint16(at + 4, true)
       const body = at + NLMSGHDR_SIZE
       if (type === RTM_NEWROUTE || type === RTM_DELROUTE) {
         const protocol = message.view.getUint8(body + 5)
-        if (protocol !== exceptProtocol && protocol !== RTPROT_KERNEL) return true
+        changed ||= protocol !== exceptProtocol && protocol !== RTPROT_KERNEL
         // ifinfomsg and ifaddrmsg have the index at the same place.
-      } else if (message.view.getUint32(body + 4, true) !== exceptLink) return true
-      at += align(Math.max(NLMSGHDR_SIZE, message.view.getUint32(at, true)))
+      } else changed ||= message.view.getUint32(body + 4, true) !== exceptLink
     }
-    return false
   })
+  return changed
 }
 
-/** Whether one of the messages that wait `matters`; all are taken. */
-function takeAnnounced(fd: number, matters: (length: number) => boolean): boolean {
-  let changed = false
+/** Takes all that waits: the length of each datagram, which `message` holds then, or -1 where something was lost. */
+function takeAnnounced(fd: number, take: (length: number) => void): void {
   for (;;) {
     const length = libc.recv(fd, message.address, message.length, MSG_DONTWAIT)
     if (length < 0) {
       const reason = errno()
-      if (reason === EAGAIN) return changed
+      if (reason === EAGAIN) return
       if (reason === EINTR) continue
       // More happened than the socket could hold.
       if (reason !== ENOBUFS) throw new SystemError("recv netlink", reason)
-      changed = true
+      take(-1)
       continue
     }
-    // A message that fills the buffer was cut.
-    changed ||= length === message.length || matters(length)
+    take(length)
+    // What fills the buffer was cut.
+    if (length === message.length) take(-1)
+  }
+}
+
+/** Those of a datagram in `message` that have a family's header. */
+function* messagesIn(length: number): Generator<{ readonly at: number; readonly size: number }> {
+  for (let at = 0; at + NLMSGHDR_SIZE + 8 <= length; ) {
+    const size = Math.max(NLMSGHDR_SIZE, message.view.getUint32(at, true))
+    yield { at, size: Math.min(size, length - at) }
+    at += align(size)
   }
 }
 
@@ -229,9 +262,10 @@ export function integer(bytes: Uint8Array | undefined): number | undefined {
   return bytes?.length === 4 ? new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true) : undefined
 }
 
-const textOf = (length: number) => latin1.decode(message.bytes.subarray(0, length))
-
 const latin1 = new TextDecoder("latin1")
+
+/** No generation: what changed can no longer be told. */
+export const UNKNOWN_GENERATION = -1
 
 /** The kernel announces a transaction in messages of less than this. */
 const MESSAGE_SIZE = 32 * 1024
@@ -284,4 +318,7 @@ const NLA_TYPE_MASK = 0x3fff
 const NFPROTO_INET = 1
 const NFT_MSG_NEWTABLE = 0xa00
 const NFT_MSG_GETTABLE = 0xa01
+const NFT_MSG_NEWGEN = 0xa0f
+const NFT_MSG_GETGEN = 0xa10
+const NFTA_GEN_ID = 1
 const NFTA_TABLE_NAME = 1

@@ -89,6 +89,9 @@ export const ruleset = (firewall: Firewall, before: ReadonlyArray<string> = []):
   ].join("\n")
 }
 
+/** Whether a table is needed for it before there is a tunnel. */
+export const doesSomething = ({ enforced, dns }: Firewall): boolean => enforced || dns.redirectTo !== undefined
+
 interface Chain {
   readonly name: string
   readonly head: string

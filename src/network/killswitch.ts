@@ -2,8 +2,8 @@
  * The kill switch as a service: one `Firewall` value, and every change of it is the whole table anew. The table is there
  * before the first name is resolved and stays when the program ends, however it ends.
  */
-import { Context, Effect, Fiber, Ref, type Scope, Semaphore } from "effect"
-import { earlierSet, type Firewall, ruleset, type ServerEndpoint } from "./firewall.ts"
+import { Context, Effect, Ref, type Scope, Semaphore } from "effect"
+import { doesSomething, earlierSet, type Firewall, ruleset, type ServerEndpoint } from "./firewall.ts"
 import { type FirewallError, Nft, type NftObject } from "./nft.ts"
 
 export class KillSwitch extends Context.Service<
@@ -20,8 +20,11 @@ export class KillSwitch extends Context.Service<
     readonly announce: (tunnel: Firewall["tunnel"]) => Effect.Effect<void>
     /** While `lookup` runs the pod's resolvers may be asked. */
     readonly resolving: <A, E, R>(lookup: Effect.Effect<A, E, R>) => Effect.Effect<A, E | FirewallError, R>
-    /** Sets it again when the kernel holds another table than was set, or none: somebody else removed or changed it. True: it was so. */
-    readonly restore: Effect.Effect<boolean, FirewallError>
+    /**
+     * Sets it again if one of these generations of the packet filter, in which the table changed or was removed, was not made by
+     * ourselves. True: it was so.
+     */
+    readonly restore: (generations: ReadonlyArray<number>) => Effect.Effect<boolean, FirewallError>
     /** Tables of others that may be in our way. */
     readonly others: Effect.Effect<ReadonlyArray<string>>
     /** Packets refused since the table last changed. */
@@ -38,19 +41,19 @@ export class KillSwitch extends Context.Service<
       earlierUdpPorts: before === undefined ? initial.earlierUdpPorts : earlierPorts(before),
     })
     const turns = yield* Semaphore.make(1)
-    let applied = ""
+    /** As it would be set; whether there is a table. */
+    let applied = ruleset(initial)
+    let isThere = false
     const scope = yield* Effect.scope
-    /** The table as the kernel shows it, which is not how it was written. Whoever set it need not wait until it was read. */
-    let shown: Fiber.Fiber<string | undefined> | undefined
+    /** The last generations of the packet filter that were made here. */
+    const own: Array<number> = []
     const set = (firewall: Firewall, chains: ReadonlyArray<string> = []) =>
       Effect.gen(function* () {
-        yield* nft.apply(ruleset(firewall, chains))
+        const generation = yield* nft.apply(ruleset(firewall, chains))
         applied = ruleset(firewall)
-        shown = yield* Effect.forkIn(
-          Effect.orElseSucceed(nft.text, () => undefined),
-          scope,
-          { startImmediately: true },
-        )
+        isThere = true
+        if (generation !== undefined) own.push(generation)
+        own.splice(0, own.length - remembered)
       })
     const inTurn = <A, E>(effect: Effect.Effect<A, E>) => turns.withPermit(effect).pipe(Effect.uninterruptible)
     const change = (alter: (firewall: Firewall) => Firewall) =>
@@ -81,12 +84,11 @@ export class KillSwitch extends Context.Service<
     const openResolvers = (resolving: boolean) =>
       initial.dns.forwarded ? Effect.void : change((firewall) => ({ ...firewall, dns: { ...firewall.dns, resolving } }))
 
-    yield* set(yield* Ref.get(state), chainNames(before))
-    yield* Effect.addFinalizer(() =>
-      Effect.ignore(
-        initial.enforced ? change((firewall) => ({ ...firewall, servers: [], tunnel: undefined })) : nft.clear,
-      ),
-    )
+    if (before !== undefined || doesSomething(initial)) yield* set(yield* Ref.get(state), chainNames(before))
+    yield* Effect.addFinalizer(() => {
+      const closed = (firewall: Firewall) => ({ ...firewall, servers: [], tunnel: undefined })
+      return Effect.ignore(initial.enforced ? change(closed) : isThere ? nft.clear : Effect.void)
+    })
     return KillSwitch.of({
       state: initial.enforced ? "on" : "off",
       server: (endpoint) => {
@@ -112,13 +114,14 @@ export class KillSwitch extends Context.Service<
           () => lookup,
           () => Effect.ignore(openResolvers(false)),
         ),
-      restore: inTurn(
-        Effect.gen(function* () {
-          if (shown !== undefined && (yield* nft.text) === (yield* Fiber.join(shown))) return false
-          yield* set(yield* Ref.get(state))
-          return true
-        }),
-      ),
+      restore: (generations) =>
+        inTurn(
+          Effect.gen(function* () {
+            if (generations.every((generation) => own.includes(generation))) return false
+            yield* set(yield* Ref.get(state))
+            return true
+          }),
+        ),
       others: Effect.orElseSucceed(nft.others, () => []),
       refused: Effect.map(
         Effect.orElseSucceed(nft.read, () => undefined),
@@ -135,7 +138,7 @@ export class KillSwitch extends Context.Service<
     tunnel: () => Effect.void,
     announce: () => Effect.void,
     resolving: (lookup) => lookup,
-    restore: Effect.succeed(false),
+    restore: () => Effect.succeed(false),
     others: Effect.succeed([]),
     refused: Effect.succeed({ ipv4: 0, ipv6: 0 }),
   })
@@ -154,3 +157,6 @@ const counted = (objects: ReadonlyArray<NftObject> | undefined, name: string): n
     (sum, object) => sum + ("counter" in object && object.counter.name === name ? object.counter.packets : 0),
     0,
   )
+
+/** Generations: more than are made between two looks at what was announced. */
+const remembered = 64

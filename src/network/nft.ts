@@ -1,6 +1,6 @@
 /** The kernel's packet filter through nftables: `nft -f -` to change it, `nft -j` to read it. */
 import { Context, Data, Effect, Layer, Runtime } from "effect"
-import { hasFilterTable } from "../linux/index.ts"
+import { filterGeneration, hasFilterTable } from "../linux/index.ts"
 import { tableName } from "./firewall.ts"
 import { runner } from "./process.ts"
 
@@ -31,12 +31,13 @@ export type NftObject =
 export class Nft extends Context.Service<
   Nft,
   {
-    /** One transaction: all of it or nothing. */
-    readonly apply: (ruleset: string) => Effect.Effect<void, FirewallError>
+    /**
+     * One transaction: all of it or nothing. The generation of the packet filter that it made (`filterChanges`); undefined when that
+     * cannot be told, as somebody else changed something at the same time.
+     */
+    readonly apply: (ruleset: string) => Effect.Effect<number | undefined, FirewallError>
     /** Our table, undefined when there is none. */
     readonly read: Effect.Effect<ReadonlyArray<NftObject> | undefined, FirewallError>
-    /** Our table as text without what its counters say, to compare; "" when there is none. */
-    readonly text: Effect.Effect<string, FirewallError>
     readonly clear: Effect.Effect<void, FirewallError>
     /** Tables of others that filter what leaves, as `inet name`. */
     readonly others: Effect.Effect<ReadonlyArray<string>, FirewallError>
@@ -51,17 +52,19 @@ export class Nft extends Context.Service<
           code === 0 ? Effect.succeed(stdout) : Effect.fail(new FirewallError({ reason: firstComplaint(stderr) })),
         ),
       )
-    const apply = (ruleset: string) => Effect.asVoid(nft(["-f", "-"], ruleset))
-    const table = (flag: string) => {
-      const list = nft([flag, "list", "table", "inet", tableName])
-      return Effect.suspend(() => (isMissing() ? Effect.undefined : list)).pipe(
-        Effect.catch((error) => (isMissing() ? Effect.undefined : Effect.fail(error))),
-      )
-    }
+    const apply = Effect.fnUntraced(function* (ruleset: string) {
+      const before = unlessRefused(filterGeneration)
+      yield* nft(["-f", "-"], ruleset)
+      const after = unlessRefused(filterGeneration)
+      return before !== undefined && after === ((before + 1) & 0xffff) ? after : undefined
+    })
+    const list = nft(["-j", "list", "table", "inet", tableName])
+    const table = Effect.suspend(() => (isMissing() ? Effect.undefined : list)).pipe(
+      Effect.catch((error) => (isMissing() ? Effect.undefined : Effect.fail(error))),
+    )
     return Nft.of({
       apply,
-      read: Effect.map(table("-j"), (text) => (text === undefined ? undefined : parseObjects(text))),
-      text: Effect.map(table("-s"), (text) => text ?? ""),
+      read: Effect.map(table, (text) => (text === undefined ? undefined : parseObjects(text))),
       others: Effect.map(nft(["-j", "list", "chains"]), (text) => [
         ...new Set(
           parseObjects(text).flatMap((object) =>
@@ -75,17 +78,20 @@ export class Nft extends Context.Service<
         ),
       ]),
       // Adding first makes deleting succeed whether the table was there or not.
-      clear: apply(`table inet ${tableName}\ndelete table inet ${tableName}\n`),
+      clear: Effect.asVoid(apply(`table inet ${tableName}\ndelete table inet ${tableName}\n`)),
     })
   })
 }
 
-/** Asked of the kernel, where `nft` takes a run of its own. What else the kernel may say is left to `nft` to explain. */
-const isMissing = (): boolean => {
+/** Asked of the kernel, where `nft` takes a run of its own. */
+const isMissing = (): boolean => unlessRefused(() => hasFilterTable(tableName)) === false
+
+/** What else the kernel may say is left to `nft` to explain. */
+const unlessRefused = <A>(ask: () => A): A | undefined => {
   try {
-    return !hasFilterTable(tableName)
+    return ask()
   } catch {
-    return false
+    return undefined
   }
 }
 

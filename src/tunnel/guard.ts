@@ -1,6 +1,6 @@
 /** Watches over the kill switch: a table that somebody else removed or changed is set again at once, and that is told. */
 import { Effect, Result } from "effect"
-import { closeFd, hasFilterChanged, openFilterWatch } from "../linux/index.ts"
+import { closeFd, filterChanges, openFilterWatch, UNKNOWN_GENERATION } from "../linux/index.ts"
 import { KillSwitch, tableName } from "../network/index.ts"
 import { StatusRef } from "./status.ts"
 
@@ -10,19 +10,20 @@ export const guard = Effect.scoped(
     const killSwitch = yield* KillSwitch
     if (killSwitch.state === "none") return yield* Effect.never
     const watch = yield* Effect.acquireRelease(Effect.sync(openFilterWatch), (fd) => Effect.sync(() => closeFd(fd)))
-    return yield* keep(Effect.sync(() => hasFilterChanged(watch, tableName)))
+    return yield* keep(Effect.sync(() => filterChanges(watch, tableName)))
   }),
 )
 
-/** `changed`: whether the kernel announced a change since it was asked last. Our own changes are among them. */
-export const keep = Effect.fnUntraced(function* (changed: Effect.Effect<boolean>) {
+/** `changes`: the generations in which the table changed since it was asked last. Our own changes are among them. */
+export const keep = Effect.fnUntraced(function* (changes: Effect.Effect<ReadonlyArray<number>>) {
   const killSwitch = yield* KillSwitch
   const status = yield* StatusRef
   let isLost = false
   for (;;) {
     yield* Effect.sleep(interval)
-    if (!(yield* changed) && !isLost) continue
-    const restored = yield* Effect.result(killSwitch.restore)
+    const generations = yield* changes
+    if (generations.length === 0 && !isLost) continue
+    const restored = yield* Effect.result(killSwitch.restore(isLost ? [UNKNOWN_GENERATION] : generations))
     if (Result.isFailure(restored)) {
       if (!isLost) {
         yield* status.update({ killSwitch: "lost" })

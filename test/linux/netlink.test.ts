@@ -6,13 +6,14 @@ const namespace = `cv${process.pid}-netlink`
 beforeAll(async () => void (await succeed(["ip", "netns", "add", namespace])))
 afterAll(async () => void (await succeed(["ip", "netns", "del", namespace])))
 
-test("a change of the packet filter is announced once, by the table's name; of others nothing is said", async () => {
+test("changes of a table are announced by the generations that they made; of others nothing is said", async () => {
   const script = `
-    import { closeFd, hasFilterChanged, openFilterWatch } from "${join(import.meta.dir, "../../src/linux/index.ts")}"
+    import { closeFd, filterChanges, filterGeneration, openFilterWatch } from "${join(import.meta.dir, "../../src/linux/index.ts")}"
     import { execFileSync } from "node:child_process"
     const fd = openFilterWatch()
+    const first = filterGeneration()
     const seen = []
-    const look = () => seen.push(hasFilterChanged(fd, "ours"))
+    const look = () => seen.push([filterGeneration() - first, ...filterChanges(fd, "ours").map((generation) => generation - first)])
     look()
     for (const command of [
       "add table inet others",
@@ -20,16 +21,30 @@ test("a change of the packet filter is announced once, by the table's name; of o
       "add chain inet ours output",
       "add rule inet ours output accept",
       "delete table inet others",
-      "flush ruleset",
     ]) {
       execFileSync("nft", [command])
       look()
     }
+    execFileSync("nft", ["add rule inet ours output drop"])
+    execFileSync("nft", ["add table inet others"])
+    execFileSync("nft", ["flush ruleset"])
+    look()
     look()
     closeFd(fd)
     console.log(JSON.stringify(seen))`
   const seen = await succeed(["ip", "netns", "exec", namespace, process.execPath, "-e", script])
-  expect(JSON.parse(seen)).toEqual([false, false, true, true, true, false, true, false])
+  expect(JSON.parse(seen)).toEqual([[0], [1], [2, 2], [3, 3], [4, 4], [5], [8, 6, 8], [8]])
+})
+
+test("announcements that were lost are told", async () => {
+  const script = `
+    import { filterChanges, openFilterWatch, UNKNOWN_GENERATION } from "${join(import.meta.dir, "../../src/linux/index.ts")}"
+    import { execFileSync } from "node:child_process"
+    const fd = openFilterWatch()
+    const lines = ["add table inet others", ...Array.from({ length: 8000 }, (_, number) => "add chain inet others c" + number)]
+    execFileSync("nft", ["-f", "-"], { input: lines.map((line) => line + "\\n").join("") })
+    console.log(JSON.stringify([filterChanges(fd, "ours"), filterChanges(fd, "ours"), UNKNOWN_GENERATION]))`
+  expect(await succeed(["ip", "netns", "exec", namespace, process.execPath, "-e", script])).toBe("[[-1],[],-1]\n")
 })
 
 test("a change of routing is announced, but for that of one link and of one protocol", async () => {

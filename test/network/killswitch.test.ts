@@ -1,5 +1,6 @@
 import { expect } from "bun:test"
 import { Effect, Exit, Result, Scope } from "effect"
+import { UNKNOWN_GENERATION } from "../../src/linux/index.ts"
 import type { Firewall } from "../../src/network/firewall.ts"
 import { KillSwitch } from "../../src/network/killswitch.ts"
 import { FirewallError, Nft, type NftObject } from "../../src/network/nft.ts"
@@ -15,25 +16,28 @@ const first = { transport: "udp", address: "192.0.2.1", port: 1194 } as const
 const second = { transport: "udp", address: "192.0.2.2", port: 1194 } as const
 
 /** An nft that remembers each table it was given; "cleared" for its removal. */
-const kernel = (before: ReadonlyArray<NftObject> | undefined = undefined, refuse: Pick<RegExp, "test"> = /^never$/) => {
+const kernel = (
+  before: ReadonlyArray<NftObject> | undefined = undefined,
+  refuse: Pick<RegExp, "test"> = /^never$/,
+  generationOf: (made: number) => number | undefined = (made) => made,
+) => {
   const tables: Array<string> = []
-  const held = { table: "" }
+  const last = { generation: 0 }
   const nft = Nft.of({
     apply: (text) =>
       refuse.test(text)
         ? Effect.fail(new FirewallError({ reason: "refused" }))
         : Effect.sync(() => {
             tables.push(text)
-            held.table = text
+            return generationOf(++last.generation)
           }),
     read: Effect.succeed(before),
-    text: Effect.sync(() => held.table),
     others: Effect.succeed([]),
     clear: Effect.sync(() => void tables.push("cleared")),
   })
   return {
     tables,
-    held,
+    last,
     raise: (firewall: Firewall) => KillSwitch.raise(firewall).pipe(Effect.provideService(Nft, nft)),
   }
 }
@@ -66,15 +70,15 @@ it.effect("chains of an earlier process that has others go with the first table,
 
 it.effect("an announced tunnel belongs to the table from the next change on, and to one that is set again", () =>
   Effect.gen(function* () {
-    const { tables, held, raise } = kernel()
+    const { tables, raise } = kernel()
     const killSwitch = yield* raise(initial)
     yield* killSwitch.announce({ device: "tun7", addresses: [] })
     expect(tables).toHaveLength(1)
     yield* killSwitch.server(first)
     expect(tables).toHaveLength(2)
     expect(tables.at(-1)).toContain('oifname "tun7" counter accept')
-    held.table = "changed by somebody else"
-    expect(yield* killSwitch.restore).toBe(true)
+    expect(yield* killSwitch.restore([999])).toBe(true)
+    expect(tables).toHaveLength(3)
     expect(tables.at(-1)).toContain('oifname "tun7" counter accept')
   }),
 )
@@ -89,10 +93,10 @@ it.effect(
       yield* announce({ device: "tun7", addresses: [] })
       yield* server(first)
       expect(Result.isFailure(yield* Effect.result(tunnel({ device: "tun8", addresses: [] })))).toBe(true)
-      expect(tables).toHaveLength(1)
+      expect(tables).toHaveLength(0)
       refusal.test = () => false
       yield* tunnel({ device: "tun8", addresses: [] })
-      expect(tables).toHaveLength(2)
+      expect(tables).toHaveLength(1)
       expect(tables.at(-1)).toContain('oifname "tun8" ip daddr 192.0.2.1')
     }),
 )
@@ -170,27 +174,64 @@ it.effect("a restart keeps what the table knew of earlier sockets; sockets opene
 )
 
 it.effect(
-  "what somebody else removed or changed is set again, as it was last; what is as it was set is left alone",
+  "what somebody else removed or changed is set again, as it was last; what was changed here alone is left alone",
   () =>
     Effect.gen(function* () {
-      const { tables, held, raise } = kernel()
+      const { tables, last, raise } = kernel()
       const killSwitch = yield* raise(initial)
       yield* killSwitch.server(first)
-      expect(yield* killSwitch.restore).toBe(false)
+      expect(yield* killSwitch.restore([1, 2])).toBe(false)
+      expect(yield* killSwitch.restore([2])).toBe(false)
       expect(tables).toHaveLength(2)
-      for (const foreign of ["", `${tables[1]} and a rule of somebody else`]) {
-        held.table = foreign
-        expect(yield* killSwitch.restore).toBe(true)
-        expect(held.table).toBe(tables[1]!)
+      for (const foreign of [++last.generation, UNKNOWN_GENERATION]) {
+        expect(yield* killSwitch.restore([2, foreign])).toBe(true)
+        expect(yield* killSwitch.restore([last.generation])).toBe(false)
+        expect(tables.at(-1)).toBe(tables[1]!)
       }
+      expect(tables).toHaveLength(4)
     }),
+)
+
+it.effect("a table that was set while somebody else changed something may be another one: it is set again", () =>
+  Effect.gen(function* () {
+    const { raise } = kernel(undefined, undefined, () => undefined)
+    const killSwitch = yield* raise(initial)
+    expect(yield* killSwitch.restore([1])).toBe(true)
+  }),
 )
 
 it.effect("one that refuses nothing is removed at the end", () =>
   Effect.gen(function* () {
     const { tables, raise } = kernel()
-    yield* Effect.scoped(raise({ ...initial, enforced: false }))
+    const caught = { ...initial.dns, redirectTo: 5300 }
+    yield* Effect.scoped(raise({ ...initial, enforced: false, dns: caught }))
     expect(tables.at(-1)).toBe("cleared")
+  }),
+)
+
+it.effect("one that refuses nothing and catches nothing needs no table before there is a tunnel", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel()
+    yield* Effect.scoped(raise({ ...initial, enforced: false }))
+    expect(tables).toEqual([])
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        const killSwitch = yield* raise({ ...initial, enforced: false })
+        yield* killSwitch.resolving(Effect.void)
+        expect(tables).toEqual([])
+        yield* killSwitch.tunnel({ device: "tun7", addresses: [], blocksIpv6: true })
+        expect(tables.at(-1)).toContain("IPv6 into the tunnel")
+      }),
+    )
+    expect(tables.at(-1)).toBe("cleared")
+  }),
+)
+
+it.effect("one that refuses nothing takes the table of an earlier process over all the same", () =>
+  Effect.gen(function* () {
+    const { tables, raise } = kernel([{ chain: { name: "input" } }])
+    yield* raise({ ...initial, enforced: false })
+    expect(tables.at(-1)).toContain("delete chain inet culvert input")
   }),
 )
 

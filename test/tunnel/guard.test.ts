@@ -1,6 +1,7 @@
 import { expect } from "bun:test"
 import { Effect, Result } from "effect"
 import { TestClock } from "effect/testing"
+import { UNKNOWN_GENERATION } from "../../src/linux/index.ts"
 import { FirewallError, KillSwitch } from "../../src/network/index.ts"
 import { keep } from "../../src/tunnel/guard.ts"
 import { StatusRef } from "../../src/tunnel/status.ts"
@@ -10,28 +11,34 @@ import { it } from "../support/effect.ts"
 const watched = (...results: ReadonlyArray<Result.Result<boolean, FirewallError>>) =>
   Effect.gen(function* () {
     const left = [...results]
+    const asked: Array<ReadonlyArray<number>> = []
     const events: Array<string> = []
     const status = yield* StatusRef
     yield* status.listen(({ event }) => events.push(event))
     const killSwitch = KillSwitch.of({
       ...KillSwitch.none,
       state: "on",
-      restore: Effect.suspend(() => Effect.fromResult(left.shift() ?? Result.succeed(false))),
+      restore: (generations) =>
+        Effect.suspend(() => {
+          asked.push(generations)
+          return Effect.fromResult(left.shift() ?? Result.succeed(false))
+        }),
     })
-    let announced = false
-    const changed = Effect.sync(() => {
+    let announced: ReadonlyArray<number> = []
+    const changes = Effect.sync(() => {
       const result = announced
-      announced = false
+      announced = []
       return result
     })
-    yield* keep(changed).pipe(Effect.provideService(KillSwitch, killSwitch), Effect.forkScoped)
+    yield* keep(changes).pipe(Effect.provideService(KillSwitch, killSwitch), Effect.forkScoped)
     const look = TestClock.adjust("1 second")
     return {
       events,
       left,
+      asked,
       look,
       announce: Effect.suspend(() => {
-        announced = true
+        announced = [7]
         return look
       }),
       status,
@@ -40,25 +47,28 @@ const watched = (...results: ReadonlyArray<Result.Result<boolean, FirewallError>
 
 it.effect("looks when the kernel announces a change, and tells of one that was not ours", () =>
   Effect.gen(function* () {
-    const { events, left, look, announce } = yield* watched(Result.succeed(false), Result.succeed(true))
+    const { events, left, asked, look, announce } = yield* watched(Result.succeed(false), Result.succeed(true))
     yield* look
     expect(left).toHaveLength(2)
     yield* announce
     expect({ left: left.length, events }).toEqual({ left: 1, events: [] })
     yield* announce
     expect(events).toEqual(["kill_switch_restored"])
+    expect(asked).toEqual([[7], [7]])
   }),
 )
 
 it.effect("what cannot be set again takes readiness away, is told once, and tried until it succeeds", () =>
   Effect.gen(function* () {
     const refused = Result.fail(new FirewallError({ reason: "busy" }))
-    const { events, announce, look, status } = yield* watched(...Array.from({ length: 7 }, () => refused))
+    const { events, asked, announce, look, status } = yield* watched(...Array.from({ length: 7 }, () => refused))
     yield* announce
     expect((yield* status.get).killSwitch).toBe("lost")
     expect(events).toEqual(["kill_switch_lost"])
     yield* look
     expect((yield* status.get).killSwitch).toBe("on")
     expect(events).toEqual(["kill_switch_lost", "kill_switch_restored"])
+    // Nothing new was announced, and it is not as it should be all the same.
+    expect(asked.slice(0, 2)).toEqual([[7], [UNKNOWN_GENERATION]])
   }),
 )
