@@ -19,7 +19,7 @@ const rules: Readonly<
     rooms: ["config", "protocol", "openssl", "linux", "dataplane", "network", "version.ts"],
     packages: ["effect", "node:"],
   },
-  settings: { rooms: [], packages: ["effect", "node:"] },
+  settings: { rooms: ["config"], packages: ["effect", "node:"] },
   sidecar: { rooms: ["settings", "tunnel", "config", "version.ts"], packages: ["effect", "prom-client", "node:"] },
   injector: { rooms: ["settings", "tunnel", "config", "version.ts"], packages: ["effect", "prom-client", "node:"] },
   cli: {

@@ -2,6 +2,7 @@
  * The worker's entry. It blocks in poll(2), so messages arrive only when it yields: the main thread signals the eventfd
  * once for each message it posted, and the worker yields until it has taken as many messages as were signalled.
  */
+import { prepareOpenSsl } from "../openssl/prepare.ts"
 import type { DirectionKey } from "../protocol/output.ts"
 import type { Command, Event } from "./commands.ts"
 import { Counters } from "./counters.ts"
@@ -40,6 +41,9 @@ self.onmessage = ({ data }) => {
   self.postMessage({ type: "ready" })
   setImmediate(run)
 }
+
+// While the main thread loads its modules.
+prepareOpenSsl()
 
 function run(): void {
   guarded(() => {

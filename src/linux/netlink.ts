@@ -175,15 +175,19 @@ function exchange<A>(protocol: number, request: Request, read: (fd: number) => A
   const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
   if (fd < 0) throw new SystemError("socket netlink", errno())
   try {
-    // Kernels that do not know these give the number alone.
-    one.view.setInt32(0, 1, true)
-    for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK])
-      libc.setsockopt(fd, SOL_NETLINK, option, one.address, one.length)
+    if (((request.flags ?? 0) & NLM_F_ACK) !== 0) askForWords(fd)
     if (libc.send(fd, buffer.address, compose(request), 0) < 0) throw new SystemError("send netlink", errno())
     return read(fd)
   } finally {
     libc.close(fd)
   }
+}
+
+/** A refusal comes with the kernel's own words, and without the request. Kernels that do not know these give the number alone. */
+function askForWords(fd: number): void {
+  one.view.setInt32(0, 1, true)
+  for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK])
+    libc.setsockopt(fd, SOL_NETLINK, option, one.address, one.length)
 }
 
 /** Writes the request to the buffer; its length. */

@@ -1,7 +1,17 @@
 export type { HostFacts } from "./beside.ts"
 export { type Change, hostRoute, isIpv6, type NextHop, ours } from "./change.ts"
 export { covers } from "./cidr.ts"
-export * from "./dns/index.ts"
+export {
+  type PodNames,
+  podNames,
+  type Route,
+  routeName,
+  searchDomains,
+  serversOf,
+  type TunnelNames,
+  tunnelNames,
+  type Upstream,
+} from "./dns/names.ts"
 export { explain } from "./explain.ts"
 export {
   type Exception,

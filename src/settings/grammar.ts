@@ -1,6 +1,6 @@
 /** Grammars of setting values. A failure is the end of a sentence that begins with the setting's name. */
-import { isIP } from "node:net"
 import { Result } from "effect"
+import { isIpv4, isIpv6 } from "../config/address.ts"
 
 export const text = (value: string): Result.Result<string, string> =>
   value === "" ? Result.fail("must not be empty") : Result.succeed(value)
@@ -38,12 +38,12 @@ export const listOf =
   }
 
 export const address = (value: string): Result.Result<string, string> =>
-  isIP(value) === 0 ? Result.fail("is no IP address") : Result.succeed(value)
+  isIpv4(value) || isIpv6(value) ? Result.succeed(value) : Result.fail("is no IP address")
 
 /** `10.0.0.0/8`, `fd00::/8`, or one address. */
 export const network = (value: string): Result.Result<string, string> => {
   const [host = "", prefix, ...rest] = value.split("/")
-  const bits = isIP(host) === 4 ? 32 : isIP(host) === 6 ? 128 : undefined
+  const bits = isIpv4(host) ? 32 : isIpv6(host) ? 128 : undefined
   return bits === undefined ||
     rest.length > 0 ||
     (prefix !== undefined && !(/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))

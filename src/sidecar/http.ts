@@ -1,5 +1,4 @@
 /** Probes, status, metrics and the page over HTTP. Read-only: no request changes anything, no answer holds a credential. */
-import { createHash } from "node:crypto"
 import { Effect, Layer, Queue, type Scope, Stream } from "effect"
 import { type HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Listen } from "../settings/index.ts"
@@ -149,5 +148,5 @@ const headers = {
 
 function hashOf(part: RegExp): string {
   const text = part.exec(page)?.[1] ?? ""
-  return `sha256-${createHash("sha256").update(text).digest("base64")}`
+  return `sha256-${new Bun.CryptoHasher("sha256").update(text).digest("base64")}`
 }

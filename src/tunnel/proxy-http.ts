@@ -1,5 +1,4 @@
 /** HTTP CONNECT: RFC 9110 section 9.3.6; Basic of RFC 7617 and Digest of RFC 7616. */
-import { createHash, randomBytes } from "node:crypto"
 import { Effect, Redacted } from "effect"
 import type { ProxyServer, Remote } from "../config/index.ts"
 import type { Handshake, ProxyStream, ProxyUser } from "./proxy.ts"
@@ -113,7 +112,7 @@ export const digest = (
   challenges: ReadonlyArray<Challenge>,
   { username, password }: ProxyUser,
   target: string,
-  clientNonce = randomBytes(16).toString("hex"),
+  clientNonce = crypto.getRandomValues(new Uint8Array(16)).toHex(),
 ): string | undefined => {
   for (const { scheme, parameters } of challenges) {
     const { realm = "", nonce, opaque, algorithm = "MD5", qop } = parameters
@@ -121,7 +120,7 @@ export const digest = (
     const withQop = qop?.split(",").some((offer) => offer.trim().toLowerCase() === "auth") ?? false
     if (scheme !== "digest" || nonce === undefined || hashName === undefined || (qop !== undefined && !withQop))
       continue
-    const hash = (text: string) => createHash(hashName).update(text).digest("hex")
+    const hash = (text: string) => new Bun.CryptoHasher(hashName).update(text).digest("hex")
     const plain = hash(`${username}:${realm}:${Redacted.value(password)}`)
     const secret = algorithm.toLowerCase().endsWith("-sess") ? hash(`${plain}:${nonce}:${clientNonce}`) : plain
     const request = hash(`CONNECT:${target}`)

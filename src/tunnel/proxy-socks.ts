@@ -1,7 +1,6 @@
 /** SOCKS 5, CONNECT and UDP ASSOCIATE: RFC 1928, with user name and password as in RFC 1929. Numbers are in network order. */
-import { isIPv4, isIPv6 } from "node:net"
 import { Effect, Redacted } from "effect"
-import { formatIpv6 } from "../config/address.ts"
+import { formatIpv6, isIpv4, isIpv6 } from "../config/address.ts"
 import type { Remote } from "../config/index.ts"
 import type { Handshake, ProxyStream, ProxyUser } from "./proxy.ts"
 import { TransportError } from "./socket.ts"
@@ -57,8 +56,8 @@ const authenticate = Effect.fnUntraced(function* (stream: ProxyStream, user: Pro
 /** Address type, address, port. */
 const encodeTarget = Effect.fnUntraced(function* ({ host, port }: Pick<Remote, "host" | "port">) {
   const end = [port >> 8, port & 0xff]
-  if (isIPv4(host)) return [1, ...host.split(".").map(Number), ...end]
-  if (isIPv6(host)) return [4, ...ipv6Bytes(host), ...end]
+  if (isIpv4(host)) return [1, ...host.split(".").map(Number), ...end]
+  if (isIpv6(host)) return [4, ...ipv6Bytes(host), ...end]
   const name = new TextEncoder().encode(host)
   if (name.length > 255) return yield* refuse("the server's name has more than 255 bytes")
   return [3, name.length, ...name, ...end]

@@ -2,8 +2,8 @@
  * `CULVERT_READY_CHECK`: whether something behind the tunnel answers. It decides about readiness alone: a check that fails never
  * ends a connection, because a busy line or a target that is down is no reason to tear a tunnel down.
  */
-import { createConnection, isIP } from "node:net"
 import { Clock, Effect, Schedule } from "effect"
+import { isIpv6 } from "../config/address.ts"
 import { ping, SystemError } from "../linux/index.ts"
 import { Resolver } from "./resolve.ts"
 import { StatusRef } from "./status.ts"
@@ -29,7 +29,7 @@ export const watch = Effect.fnUntraced(function* (
     const { address } = first!
     // From the tunnel's address: a way beside the tunnel does not carry it.
     const { addresses } = yield* status.get
-    const local = addresses.map((one) => one.replace(/\/.*/, "")).find((one) => isIP(one) === isIP(address))
+    const local = addresses.map((one) => one.replace(/\/.*/, "")).find((one) => isIpv6(one) === isIpv6(address))
     if (local === undefined) return yield* Effect.fail(`the tunnel has no address of the family of ${address}`)
     yield* reach(address, local)
   }).pipe(Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.fail(`no answer within ${patience}`) }))
@@ -66,7 +66,10 @@ const reach = (target: ReadyTarget, address: string, local: string): Effect.Effe
 
 const connect = (host: string, port: number, localAddress: string) =>
   Effect.acquireUseRelease(
-    Effect.sync(() => createConnection({ host, port, localAddress })),
+    Effect.map(
+      Effect.promise(() => import("node:net")),
+      ({ createConnection }) => createConnection({ host, port, localAddress }),
+    ),
     (socket) =>
       Effect.callback<void, string>((resume) => {
         socket.once("connect", () => resume(Effect.void))

@@ -5,7 +5,6 @@
  * Files are looked at twice a second, by name. A mounted ConfigMap or Secret changes by the swap of a symbolic link in the
  * path, which a watch of the file itself does not see, and inotify instances are few on a node with many pods.
  */
-import { createHash } from "node:crypto"
 import { readFileSync, statSync } from "node:fs"
 import { Effect, Equal, Queue, Result } from "effect"
 import type { Profile } from "../config/index.ts"
@@ -108,7 +107,7 @@ const stampOf = (files: ReadonlyArray<string>): string =>
     .join(" ")
 
 const digestOf = (files: ReadonlyArray<string>): string => {
-  const hash = createHash("sha256")
+  const hash = new Bun.CryptoHasher("sha256")
   for (const file of files) {
     const content = Result.try(() => readFileSync(file))
     hash.update(Result.isSuccess(content) ? `${content.success.length}:` : "-")

@@ -1,8 +1,6 @@
 /** Host names of remotes to addresses, in the resolver's order. */
-import { randomBytes } from "node:crypto"
-import { lookup } from "node:dns/promises"
-import { isIP } from "node:net"
 import { Context, Data, Effect, Layer } from "effect"
+import { isIpv4, isIpv6 } from "../config/address.ts"
 import type { Remote } from "../config/index.ts"
 
 export interface Address {
@@ -38,12 +36,11 @@ export class Resolver extends Context.Service<
       const known = new Map<string, ReadonlyArray<Address>>()
       return Resolver.of({
         resolve: Effect.fnUntraced(function* (host, family, fresh = false) {
-          const literal = isIP(host)
-          if (literal !== 0)
-            return yield* wanted([{ address: host, family: literal === 4 ? "ipv4" : "ipv6" }], host, family)
+          const literal = isIpv4(host) ? "ipv4" : isIpv6(host) ? "ipv6" : undefined
+          if (literal !== undefined) return yield* wanted([{ address: host, family: literal }], host, family)
           const key = `${family} ${host}`
           const answer = yield* Effect.result(
-            query(ask, fresh ? `${randomBytes(6).toString("hex")}.${host}` : host, family),
+            query(ask, fresh ? `${crypto.getRandomValues(new Uint8Array(6)).toHex()}.${host}` : host, family),
           )
           if (answer._tag === "Success") {
             known.set(key, answer.success)
@@ -64,7 +61,9 @@ export type Lookup = (
 ) => Promise<ReadonlyArray<{ readonly address: string; readonly family: number }>>
 
 /** By the machine's own rules: hosts file, resolv.conf, their order. */
-function systemLookup(...[host, family]: Parameters<Lookup>): ReturnType<Lookup> {
+async function systemLookup(...[host, family]: Parameters<Lookup>): ReturnType<Lookup> {
+  // Loaded where there is a name.
+  const { lookup } = await import("node:dns/promises")
   return lookup(host, { all: true, verbatim: true, family })
 }
 

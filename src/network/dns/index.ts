@@ -1,3 +1,4 @@
+/** Messages of the DNS. Apart from the room's index: their library is loaded where there is a forwarder. */
 export { Cache } from "./cache.ts"
 export {
   answers,
@@ -10,14 +11,3 @@ export {
   type Query,
   withId,
 } from "./message.ts"
-export {
-  type PodNames,
-  podNames,
-  type Route,
-  routeName,
-  searchDomains,
-  serversOf,
-  type TunnelNames,
-  tunnelNames,
-  type Upstream,
-} from "./names.ts"

@@ -1,6 +1,7 @@
 /** Whether the servers of the tunnel's names answer. What they say does not matter, only that they say something. */
 import { Effect, Result } from "effect"
-import { parseQuery, serversOf, type TunnelNames } from "../../network/index.ts"
+import { parseQuery } from "../../network/dns/index.ts"
+import { serversOf, type TunnelNames } from "../../network/index.ts"
 import type { Ask } from "./upstream.ts"
 
 /** Undefined: for each set of domains somebody answers, one server or another that stands in for it; else who is silent. */

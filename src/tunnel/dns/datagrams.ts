@@ -4,7 +4,8 @@
  */
 import { createSocket, type Socket } from "node:dgram"
 import { Effect } from "effect"
-import { answers, covers, forwarderPorts, type Query, type Upstream, withId } from "../../network/index.ts"
+import { answers, type Query, withId } from "../../network/dns/index.ts"
+import { covers, forwarderPorts, type Upstream } from "../../network/index.ts"
 import { type Asked, freeId, NoAnswer, random } from "./question.ts"
 
 interface Waiting extends Asked {

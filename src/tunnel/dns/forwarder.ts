@@ -10,14 +10,11 @@ import {
   fitting,
   isTruncated,
   isValidated,
-  type PodNames,
   parseQuery,
   type Query,
-  routeName,
-  type TunnelNames,
-  type Upstream,
   withId,
-} from "../../network/index.ts"
+} from "../../network/dns/index.ts"
+import { type PodNames, routeName, type TunnelNames, type Upstream } from "../../network/index.ts"
 import type { Ask } from "./upstream.ts"
 
 export class Forwarder {

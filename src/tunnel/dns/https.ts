@@ -1,7 +1,8 @@
 /** Questions over HTTPS (RFC 8484) with HTTP/2, one session for each server, kept while it is used. */
 import type { ClientHttp2Session } from "node:http2"
 import { Effect, Result } from "effect"
-import { answers, type Query, type Upstream, withId } from "../../network/index.ts"
+import { answers, type Query, withId } from "../../network/dns/index.ts"
+import type { Upstream } from "../../network/index.ts"
 import { certificateCheck, NoAnswer } from "./question.ts"
 
 export class Https {

@@ -1,6 +1,7 @@
 /** What questions over every transport have in common. */
 import { Data, type Effect } from "effect"
-import type { Query, Upstream } from "../../network/index.ts"
+import type { Query } from "../../network/dns/index.ts"
+import type { Upstream } from "../../network/index.ts"
 
 export class NoAnswer extends Data.TaggedError("NoAnswer")<{ readonly reason: string }> {}
 

@@ -5,7 +5,8 @@
  */
 import { connect, type Socket } from "node:net"
 import { Effect } from "effect"
-import { answers, forwarderPorts, type Query, type Upstream, withId } from "../../network/index.ts"
+import { answers, type Query, withId } from "../../network/dns/index.ts"
+import { forwarderPorts, type Upstream } from "../../network/index.ts"
 import { type Asked, certificateCheck, freeId, NoAnswer, random } from "./question.ts"
 import { framed, frames } from "./stream.ts"
 

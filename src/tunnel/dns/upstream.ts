@@ -1,6 +1,7 @@
 /** Questions to name servers, by the transport that each of them wants: UDP, TCP, TLS (RFC 7858) and HTTPS (RFC 8484). */
 import { Effect, type Scope } from "effect"
-import type { Query, Upstream } from "../../network/index.ts"
+import type { Query } from "../../network/dns/index.ts"
+import type { Upstream } from "../../network/index.ts"
 import { Datagrams } from "./datagrams.ts"
 import { Https } from "./https.ts"
 import type { NoAnswer } from "./question.ts"
