@@ -3,6 +3,7 @@
  * before the first name is resolved and stays when the program ends, however it ends.
  */
 import { Context, Effect, Ref, type Scope, Semaphore } from "effect"
+import { UNKNOWN_GENERATION } from "../linux/index.ts"
 import { doesSomething, earlierSet, type Firewall, ruleset, type ServerEndpoint } from "./firewall.ts"
 import { type FirewallError, Nft, type NftObject } from "./nft.ts"
 
@@ -21,8 +22,8 @@ export class KillSwitch extends Context.Service<
     /** While `lookup` runs the pod's resolvers may be asked. */
     readonly resolving: <A, E, R>(lookup: Effect.Effect<A, E, R>) => Effect.Effect<A, E | FirewallError, R>
     /**
-     * Sets it again if one of these generations of the packet filter, in which the table changed or was removed, was not made by
-     * ourselves. True: it was so.
+     * Sets it again if one of these generations of the packet filter, in which the table changed or was removed, came after the last
+     * that was made here: it was somebody else's. True: it was so.
      */
     readonly restore: (generations: ReadonlyArray<number>) => Effect.Effect<boolean, FirewallError>
     /** Tables of others that may be in our way. */
@@ -45,15 +46,13 @@ export class KillSwitch extends Context.Service<
     let applied = ruleset(initial)
     let isThere = false
     const scope = yield* Effect.scope
-    /** The last generations of the packet filter that were made here. */
-    const own: Array<number> = []
+    /** The generation of the packet filter in which all of the table was set last. What changed before it was undone by it. */
+    let last: number | undefined
     const set = (firewall: Firewall, chains: ReadonlyArray<string> = []) =>
       Effect.gen(function* () {
-        const generation = yield* nft.apply(ruleset(firewall, chains))
+        last = yield* nft.apply(ruleset(firewall, chains))
         applied = ruleset(firewall)
         isThere = true
-        if (generation !== undefined) own.push(generation)
-        own.splice(0, own.length - remembered)
       })
     const inTurn = <A, E>(effect: Effect.Effect<A, E>) => turns.withPermit(effect).pipe(Effect.uninterruptible)
     const change = (alter: (firewall: Firewall) => Firewall) =>
@@ -117,7 +116,7 @@ export class KillSwitch extends Context.Service<
       restore: (generations) =>
         inTurn(
           Effect.gen(function* () {
-            if (generations.every((generation) => own.includes(generation))) return false
+            if (generations.every((generation) => isUpTo(generation, last))) return false
             yield* set(yield* Ref.get(state))
             return true
           }),
@@ -158,5 +157,6 @@ const counted = (objects: ReadonlyArray<NftObject> | undefined, name: string): n
     0,
   )
 
-/** Generations: more than are made between two looks at what was announced. */
-const remembered = 64
+/** Of generations the lower 16 bits are known: half of them lie before a given one. */
+const isUpTo = (generation: number, last: number | undefined): boolean =>
+  generation !== UNKNOWN_GENERATION && last !== undefined && ((last - generation) & 0xffff) < 0x8000

@@ -32,8 +32,8 @@ export class Nft extends Context.Service<
   Nft,
   {
     /**
-     * One transaction: all of it or nothing. The generation of the packet filter that it made (`filterChanges`); undefined when that
-     * cannot be told, as somebody else changed something at the same time.
+     * One transaction: all of it or nothing. The generation of the packet filter that it made (`filterChanges`). Once more when
+     * somebody else changed something meanwhile, as which came last cannot be told; undefined when it stays so.
      */
     readonly apply: (ruleset: string) => Effect.Effect<number | undefined, FirewallError>
     /** Our table, undefined when there is none. */
@@ -53,10 +53,14 @@ export class Nft extends Context.Service<
         ),
       )
     const apply = Effect.fnUntraced(function* (ruleset: string) {
-      const before = unlessRefused(filterGeneration)
-      yield* nft(["-f", "-"], ruleset)
-      const after = unlessRefused(filterGeneration)
-      return before !== undefined && after === ((before + 1) & 0xffff) ? after : undefined
+      for (let tries = 0; tries < TRIES; tries++) {
+        const before = unlessRefused(filterGeneration)
+        yield* nft(["-f", "-"], ruleset)
+        const after = unlessRefused(filterGeneration)
+        if (before === undefined || after === undefined || after === before) return undefined
+        if (after === ((before + 1) & 0xffff)) return after
+      }
+      return undefined
     })
     const list = nft(["-j", "list", "table", "inet", tableName])
     const table = Effect.suspend(() => (isMissing() ? Effect.undefined : list)).pipe(
@@ -82,6 +86,8 @@ export class Nft extends Context.Service<
     })
   })
 }
+
+const TRIES = 3
 
 /** Asked of the kernel, where `nft` takes a run of its own. */
 const isMissing = (): boolean => unlessRefused(() => hasFilterTable(tableName)) === false

@@ -186,10 +186,21 @@ it.effect(
       for (const foreign of [++last.generation, UNKNOWN_GENERATION]) {
         expect(yield* killSwitch.restore([2, foreign])).toBe(true)
         expect(yield* killSwitch.restore([last.generation])).toBe(false)
+        // The whole table was set after it.
+        if (foreign !== UNKNOWN_GENERATION) expect(yield* killSwitch.restore([foreign])).toBe(false)
         expect(tables.at(-1)).toBe(tables[1]!)
       }
       expect(tables).toHaveLength(4)
     }),
+)
+
+it.effect("generations start anew at 0", () =>
+  Effect.gen(function* () {
+    const { raise } = kernel(undefined, undefined, () => 0)
+    const killSwitch = yield* raise(initial)
+    expect(yield* killSwitch.restore([0xffff, 0])).toBe(false)
+    expect(yield* killSwitch.restore([1])).toBe(true)
+  }),
 )
 
 it.effect("a table that was set while somebody else changed something may be another one: it is set again", () =>
