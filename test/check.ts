@@ -1,7 +1,7 @@
 /**
  * `bun run check`: format, lint, types, Effect diagnostics, then the unit tests. The first four run side by side; the tests
- * only when those passed. Status 1 when anything failed. The longest unit tests are left to `npm test`, so that this takes less
- * than a minute.
+ * only when those passed. Status 1 when anything failed. The longest unit tests, and those that start the program, are left to
+ * `npm test`, so that this takes less than a minute.
  */
 import { join } from "node:path"
 import { type Finished, finish } from "./support/child.ts"
@@ -23,6 +23,8 @@ const ignored = [
   "test/config/oracle.test.ts",
   "test/config/library.test.ts",
   "test/k8s/admission.test.ts",
+  // Each of their tests starts the program from source.
+  "test/cli/**",
 ].flatMap((pattern) => ["--path-ignore-patterns", pattern])
 const unitTests = [tool("bun"), "test", "--parallel", "--timeout", "30000", "--only-failures", ...ignored]
 

@@ -53,6 +53,8 @@ export const ipv6Network = (address: string, prefix: number): string => {
 
 export const isIpv6 = (text: string): boolean => groupsOf(text) !== undefined
 
+export const isAddress = (text: string): boolean => isIpv4(text) || isIpv6(text)
+
 /** RFC 4291 text without a zone; a dotted IPv4 address may stand at the end. */
 export const parseIpv6 = (text: string): bigint | undefined =>
   groupsOf(text)?.reduce((address, group) => (address << 16n) + BigInt(group), 0n)

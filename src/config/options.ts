@@ -1,5 +1,5 @@
 /** Settings that a file and a push have in common: what they say about the network and about keepalive. */
-import { ipv4Network, ipv6Network, isIpv4, isIpv6, prefixOfNetmask } from "./address.ts"
+import { ipv4Network, ipv6Network, isAddress, isIpv4, isIpv6, prefixOfNetmask } from "./address.ts"
 import { type Diagnostics, quote, wordOf } from "./diagnostic.ts"
 import { dnsOptions } from "./dns.ts"
 import type { KeepaliveOptions, NetworkOptions, RedirectFlag, Route } from "./profile.ts"
@@ -123,8 +123,8 @@ const dhcpOption = (
 ): NetworkOptions["dhcpOptions"] => {
   const [written, value = ""] = setting.values
   const type = written.toUpperCase()
-  const isAddress = type === "DNS6" ? isIpv6(value) : isIpv4(value) || isIpv6(value)
-  if (addressTypes.includes(type) && !isAddress) {
+  const isValid = type === "DNS6" ? isIpv6(value) : isAddress(value)
+  if (addressTypes.includes(type) && !isValid) {
     report.error(wordOf(setting, 2), `dhcp-option ${type}: expected an IP address, not ${quote(value)}`)
     return []
   }

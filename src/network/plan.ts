@@ -2,11 +2,11 @@
  * What the host's network must look like for one connection, as an ordered list of changes. Pure: profile and push and
  * host facts in, lines as `ip` takes them out. Nothing is ever added when it may be there already: every line replaces.
  */
-import { prefixOfNetmask } from "../config/address.ts"
+import { isAddress, prefixOfNetmask } from "../config/address.ts"
 import type { NetworkOptions } from "../config/index.ts"
 import { type Change, isIpv6, linkChange } from "./change.ts"
 import { covers, overlaps, parseCidr } from "./cidr.ts"
-import { isAddress, planRoutes, type RouteInput } from "./routes.ts"
+import { planRoutes, type RouteInput } from "./routes.ts"
 
 export interface Plan {
   readonly changes: ReadonlyArray<Change>

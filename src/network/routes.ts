@@ -2,7 +2,7 @@
  * The routes of a profile and a push, as changes. Pure. tun is point-to-point for the kernel: it needs no gateway. tap is an
  * Ethernet, where a packet needs a neighbour to go to.
  */
-import { prefixOfNetmask } from "../config/address.ts"
+import { isAddress, prefixOfNetmask } from "../config/address.ts"
 import type { NetworkOptions, Route } from "../config/index.ts"
 import type { HostFacts } from "./beside.ts"
 import { type Change, hostRoute, isIpv6, type NextHop, type RouteLine, routeChange } from "./change.ts"
@@ -208,6 +208,3 @@ const withSource = (line: RouteLine, { options: { ifconfig }, device, hasFormer 
 /** What `vpn_gateway` stands for: `route-gateway`, else the peer of a point-to-point address. */
 const tunnelGateway = ({ options, isEthernet }: RouteInput): string | undefined =>
   options.routeGateway ?? (isEthernet || options.topology === "subnet" ? undefined : options.ifconfig?.second)
-
-/** Whatever a server pushed, nothing else than an address may become part of a command line. */
-export const isAddress = (text: string): boolean => parseCidr(text) !== undefined && !text.includes("/")

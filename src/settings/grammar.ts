@@ -1,6 +1,6 @@
 /** Grammars of setting values. A failure is the end of a sentence that begins with the setting's name. */
 import { Result } from "effect"
-import { isIpv4, isIpv6 } from "../config/address.ts"
+import { isAddress, isIpv4, isIpv6 } from "../config/address.ts"
 
 export const text = (value: string): Result.Result<string, string> =>
   value === "" ? Result.fail("must not be empty") : Result.succeed(value)
@@ -38,7 +38,7 @@ export const listOf =
   }
 
 export const address = (value: string): Result.Result<string, string> =>
-  isIpv4(value) || isIpv6(value) ? Result.succeed(value) : Result.fail("is no IP address")
+  isAddress(value) ? Result.succeed(value) : Result.fail("is no IP address")
 
 /** `10.0.0.0/8`, `fd00::/8`, or one address. */
 export const network = (value: string): Result.Result<string, string> => {

@@ -1,7 +1,7 @@
 /** What the pod around us is: its resolvers, its cluster, whose network this is. Read once, before anything is changed. */
 import { existsSync, readFileSync } from "node:fs"
 import { Effect } from "effect"
-import { isIpv4, isIpv6 } from "../config/address.ts"
+import { isAddress } from "../config/address.ts"
 import { hasNetAdmin } from "../linux/index.ts"
 import { type Exception, type Firewall, type Inbound, parseResolvConf, type ResolvConf } from "../network/index.ts"
 import { HostRefused } from "./errors.ts"
@@ -84,7 +84,7 @@ export const exceptionsOf = (
   const api = environment.KUBERNETES_SERVICE_HOST
   const port = Number(environment.KUBERNETES_SERVICE_PORT ?? 443)
   return [
-    ...(api !== undefined && (isIpv4(api) || isIpv6(api)) && Number.isInteger(port)
+    ...(api !== undefined && isAddress(api) && Number.isInteger(port)
       ? [{ network: api, tcpPort: port, why: "the cluster's API server" }]
       : []),
     ...bypass.map((network) => ({ network, tcpPort: undefined, why: "CULVERT_BYPASS" })),

@@ -3,7 +3,7 @@
  * data plane as if it were a connection to the server itself.
  */
 import { Duration, Effect, type Redacted, type Scope } from "effect"
-import { isIpv4, isIpv6 } from "../config/address.ts"
+import { isAddress } from "../config/address.ts"
 import type { ProxyServer, Remote, SocksProxy } from "../config/index.ts"
 import { closeFd, EAGAIN, errno, PlainArena, readFd, SystemError, socketError, writeFd } from "../linux/index.ts"
 import { httpConnect } from "./proxy-http.ts"
@@ -83,7 +83,7 @@ export const relayOf = (
     const stream = socketStream(fd)
     const reply = yield* socksAssociate(stream, login === undefined ? undefined : asked)
     const relay = reply.address ?? address
-    if (!(isIpv4(relay) || isIpv6(relay)) || reply.port === 0)
+    if (!isAddress(relay) || reply.port === 0)
       return yield* new TransportError({ message: `it names no address of a relay, but ${relay}:${reply.port}` })
     const ended = stream.ended.pipe(
       Effect.andThen(Effect.fail(new TransportError({ message: "it ended the relay of datagrams" }))),

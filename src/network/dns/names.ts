@@ -2,9 +2,9 @@
  * Who is asked for which name. Pure. Domains of the cluster go to the pod's own resolvers beside the tunnel, all others to those of
  * the tunnel; the longest domain that fits decides. A name for which nobody is known is refused, never asked elsewhere.
  */
+import { isAddress } from "../../config/address.ts"
 import type { DnsServer, NetworkOptions } from "../../config/index.ts"
 import type { ResolvConf } from "../resolvconf.ts"
-import { isAddress } from "../routes.ts"
 
 export interface Upstream {
   readonly address: string
