@@ -15,13 +15,12 @@ export * from "./errno.ts"
 export { openEventfd, signalEventfd, takeEventfd } from "./eventfd.ts"
 export { closeFd, isTerminal, readFd, writeFd } from "./file.ts"
 export {
-  filterChanges,
   filterGeneration,
   hasFilterTable,
-  hasRoutingChanged,
-  openFilterWatch,
-  openRoutingWatch,
   UNKNOWN_GENERATION,
+  type Watch,
+  watchFilter,
+  watchRouting,
 } from "./netlink.ts"
 export { unmapProgramPages } from "./pages.ts"
 export { type Echo, ping } from "./ping.ts"

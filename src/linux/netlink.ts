@@ -3,21 +3,95 @@
  * network namespace. Integers are in the machine's order, addresses in network order.
  */
 import { PlainArena, type Region, scratch } from "./arena.ts"
-import { EAGAIN, EINTR, ENOBUFS, ENOENT, errno, SystemError } from "./errno.ts"
+import { EINTR, ENOENT, errno, SystemError } from "./errno.ts"
 import { libc } from "./libc.ts"
 
-/** Needs CAP_NET_ADMIN. Close it with `closeFd`. */
-export function openFilterWatch(): number {
-  return openWatch(NETLINK_NETFILTER, 1 << (NFNLGRP_NFTABLES - 1))
+/** Hears what the kernel announces, until it is closed. */
+export interface Watch {
+  close(): void
 }
 
-/** Of links, their addresses, and routes. Close it with `closeFd`. */
-export function openRoutingWatch(): number {
-  return openWatch(
-    NETLINK_ROUTE,
-    RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
-  )
+/**
+ * `changed` gets the generations of the packet filter, as `filterGeneration` gives them, that changed something with `name` in it, and
+ * UNKNOWN_GENERATION when announcements were lost. `failed`: nothing more will be heard. Needs CAP_NET_ADMIN.
+ */
+export function watchFilter(
+  name: string,
+  changed: (generation: number) => void,
+  failed: (error: unknown) => void,
+): Watch {
+  return watch(NETLINK_NETFILTER, 1 << (NFNLGRP_NFTABLES - 1), failed, (datagram) => {
+    if (datagram === undefined) return changed(UNKNOWN_GENERATION)
+    const generations = new Set<number>()
+    // What announces a generation has the name of a program in it.
+    for (const { bytes, view } of messagesIn(datagram))
+      if (view.getUint16(4, true) !== NFT_MSG_NEWGEN && latin1.decode(bytes).includes(name))
+        generations.add(view.getUint16(NLMSGHDR_SIZE + 2))
+    for (const generation of generations) changed(generation)
+  })
 }
+
+/**
+ * `changed` is called when links, their addresses or routes changed, or announcements of that were lost; not for what only has to do
+ * with the link or the routing protocol in `except`. The kernel's own routes come and go with addresses. `failed`: nothing more will be heard.
+ */
+export function watchRouting(
+  except: { readonly link: number; readonly protocol: number } | undefined,
+  changed: () => void,
+  failed: (error: unknown) => void,
+): Watch {
+  const concerns = ({ view }: Message) => {
+    const type = view.getUint16(4, true)
+    if (type === RTM_NEWROUTE || type === RTM_DELROUTE) {
+      const protocol = view.getUint8(NLMSGHDR_SIZE + 5)
+      return protocol !== except?.protocol && protocol !== RTPROT_KERNEL
+    }
+    // ifinfomsg and ifaddrmsg have the index at the same place.
+    return view.getUint32(NLMSGHDR_SIZE + 4, true) !== except?.link
+  }
+  const groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
+  return watch(NETLINK_ROUTE, groups, failed, (datagram) => {
+    if (datagram === undefined || messagesIn(datagram).some(concerns)) changed()
+  })
+}
+
+/** `heard` gets each datagram, and undefined when more happened than the socket could hold, from when on it hears with another one. */
+function watch(
+  protocol: number,
+  groups: number,
+  failed: (error: unknown) => void,
+  heard: (datagram: Uint8Array | undefined) => void,
+): Watch {
+  let isClosed = false
+  let socket: Bun.Socket | undefined
+  const open = async () => {
+    const opened = await connect({
+      // Bun closes it.
+      fd: openWatch(protocol, groups),
+      socket: {
+        binaryType: "uint8array",
+        data: (_, datagram) => heard(datagram),
+        // ENOBUFS is the only error of such a socket.
+        close: () => {
+          if (isClosed) return
+          open().then(() => heard(undefined), failed)
+        },
+      },
+    })
+    socket = opened
+    if (isClosed) opened.terminate()
+  }
+  open().catch(failed)
+  return {
+    close() {
+      isClosed = true
+      socket?.terminate()
+    },
+  }
+}
+
+/** Bun's declarations have the options, and leave the function that takes them out. */
+const connect = Bun.connect as unknown as (options: Bun.FdSocketOptions) => Promise<Bun.Socket>
 
 function openWatch(protocol: number, groups: number): number {
   const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol)
@@ -32,22 +106,17 @@ function openWatch(protocol: number, groups: number): number {
   return fd
 }
 
-/**
- * Takes what was announced since the last call: the generations of the packet filter, as `filterGeneration` gives them, that changed
- * something with `name` in it. UNKNOWN_GENERATION is among them when announcements were lost.
- */
-export function filterChanges(fd: number, name: string): ReadonlyArray<number> {
-  const generations = new Set<number>()
-  takeAnnounced(fd, (length) => {
-    if (length < 0) generations.add(UNKNOWN_GENERATION)
-    for (const { at, size } of messagesIn(length)) {
-      const text = latin1.decode(message.bytes.subarray(at, at + size))
-      // What announces a generation has the name of a program in it.
-      if (message.view.getUint16(at + 4, true) !== NFT_MSG_NEWGEN && text.includes(name))
-        generations.add(message.view.getUint16(at + NLMSGHDR_SIZE + 2))
-    }
-  })
-  return [...generations]
+/** Those of a datagram, or of several, that have a family's header. */
+function messagesIn(datagram: Uint8Array): ReadonlyArray<Message> {
+  const messages: Array<Message> = []
+  const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.length)
+  for (let at = 0; at + NLMSGHDR_SIZE + 8 <= datagram.length; ) {
+    const size = Math.max(NLMSGHDR_SIZE + 8, view.getUint32(at, true))
+    const bytes = datagram.subarray(at, at + size)
+    messages.push({ bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) })
+    at += align(size)
+  }
+  return messages
 }
 
 /** Which generation of the packet filter is in force: each transaction makes the next one. The lower 16 bits. Needs CAP_NET_ADMIN. */
@@ -58,55 +127,6 @@ export function filterGeneration(): number {
   )
   if (generation?.length !== 4) throw new SystemError("recv netlink", ENOENT)
   return new DataView(generation.buffer, generation.byteOffset, 4).getUint16(2)
-}
-
-/**
- * Takes what was announced since the last call; true when a link other than that of this index may be among what changed, or a route
- * of another protocol. The kernel's own routes come and go with addresses.
- */
-export function hasRoutingChanged(fd: number, exceptLink: number, exceptProtocol: number): boolean {
-  let changed = false
-  takeAnnounced(fd, (length) => {
-    if (length < 0) changed = true
-    for (const { at } of messagesIn(length)) {
-      const type = message.view.getUint16(at + 4, true)
-      const body = at + NLMSGHDR_SIZE
-      if (type === RTM_NEWROUTE || type === RTM_DELROUTE) {
-        const protocol = message.view.getUint8(body + 5)
-        changed ||= protocol !== exceptProtocol && protocol !== RTPROT_KERNEL
-        // ifinfomsg and ifaddrmsg have the index at the same place.
-      } else changed ||= message.view.getUint32(body + 4, true) !== exceptLink
-    }
-  })
-  return changed
-}
-
-/** Takes all that waits: the length of each datagram, which `message` holds then, or -1 where something was lost. */
-function takeAnnounced(fd: number, take: (length: number) => void): void {
-  for (;;) {
-    const length = libc.recv(fd, message.address, message.length, MSG_DONTWAIT)
-    if (length < 0) {
-      const reason = errno()
-      if (reason === EAGAIN) return
-      if (reason === EINTR) continue
-      // More happened than the socket could hold.
-      if (reason !== ENOBUFS) throw new SystemError("recv netlink", reason)
-      take(-1)
-      continue
-    }
-    take(length)
-    // What fills the buffer was cut.
-    if (length === message.length) take(-1)
-  }
-}
-
-/** Those of a datagram in `message` that have a family's header. */
-function* messagesIn(length: number): Generator<{ readonly at: number; readonly size: number }> {
-  for (let at = 0; at + NLMSGHDR_SIZE + 8 <= length; ) {
-    const size = Math.max(NLMSGHDR_SIZE, message.view.getUint32(at, true))
-    yield { at, size: Math.min(size, length - at) }
-    at += align(size)
-  }
 }
 
 /** Whether nftables has this table of the family inet. Needs CAP_NET_ADMIN; a kernel without nftables is a SystemError. */
@@ -136,7 +156,7 @@ export interface Request {
   readonly attributes?: ReadonlyArray<readonly [type: number, value: Uint8Array]>
 }
 
-/** One answer: what follows its header, which is the `view`'s beginning as well. */
+/** A message, or what follows the header of an answer. `bytes` and `view` have the same beginning. */
 export interface Message {
   readonly bytes: Uint8Array
   readonly view: DataView
@@ -271,13 +291,10 @@ const latin1 = new TextDecoder("latin1")
 /** No generation: what changed can no longer be told. */
 export const UNKNOWN_GENERATION = -1
 
-/** The kernel announces a transaction in messages of less than this. */
-const MESSAGE_SIZE = 32 * 1024
 /** struct sockaddr_nl: u16 family, u16 pad, u32 port, u32 groups. */
 const SOCKADDR_NL_SIZE = 12
 const address = scratch.allocate(SOCKADDR_NL_SIZE)
 const one = scratch.allocate(4)
-const message = new PlainArena(MESSAGE_SIZE).allocate(MESSAGE_SIZE)
 
 const align = (size: number) => (size + 3) & ~3
 

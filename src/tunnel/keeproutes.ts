@@ -3,45 +3,43 @@
  * goes down, or loses its last address, takes the routes over it along, ours among them: they are set again as soon as the kernel
  * takes them.
  */
-import { Effect, Result } from "effect"
-import { closeFd, hasRoutingChanged, links, openRoutingWatch } from "../linux/index.ts"
+import { Effect, Queue, Result } from "effect"
+import { links, watchRouting } from "../linux/index.ts"
 import { Network, ours } from "../network/index.ts"
 import { TunDevice } from "./device.ts"
+import { hearing } from "./hearing.ts"
 import { StatusRef } from "./status.ts"
 
 /** Never ends. */
-export const keepRoutes = Effect.scoped(
-  Effect.gen(function* () {
-    const device = yield* TunDevice
-    if (!device.managed) return yield* Effect.never
-    const own = links().find(({ name }) => name === device.name)?.index ?? -1
-    const watch = yield* Effect.acquireRelease(Effect.sync(openRoutingWatch), (fd) => Effect.sync(() => closeFd(fd)))
-    return yield* renewing(
-      device.name,
-      Effect.sync(() => hasRoutingChanged(watch, own, ours.protocol)),
-    )
-  }),
-)
+export const keepRoutes = Effect.gen(function* () {
+  const device = yield* TunDevice
+  if (!device.managed) return yield* Effect.never
+  const link = links().find(({ name }) => name === device.name)?.index ?? -1
+  return yield* hearing<void, never, Network | StatusRef>(
+    (heard, failed) => watchRouting({ link, protocol: ours.protocol }, heard, failed),
+    (news) => renewing(device.name, news),
+  )
+})
 
-/** `changed`: whether the kernel announced a change of the pod's network, but for that of `device`, since it was asked last. */
-export const renewing = Effect.fnUntraced(function* (device: string, changed: Effect.Effect<boolean>) {
+/** `news`: the kernel announced a change of the pod's network, but for that of `device`. */
+export const renewing = Effect.fnUntraced(function* (device: string, news: Queue.Dequeue<void>) {
   const network = yield* Network
   const status = yield* StatusRef
-  /** Looks until the next try after one that failed, and how many there were before it. */
-  let left = Number.POSITIVE_INFINITY
+  const heard = Effect.as(Queue.take(news), true)
+  /** Seconds until the next try after one that failed, or 0. */
   let pause = 0
   for (;;) {
-    yield* Effect.sleep(interval)
-    left--
-    const isNews = yield* changed
-    if (!isNews && left > 0) continue
-    pause = isNews ? 1 : Math.min(2 * pause, longestPause)
+    const isNews = yield* pause === 0 ? heard : Effect.raceFirst(heard, Effect.as(Effect.sleep(pause * 1000), false))
+    // What changes together is answered together.
+    if (isNews) yield* Effect.sleep(settling)
+    yield* Queue.clear(news)
     const fits = Result.isSuccess(yield* Effect.result(network.fitPod(device)))
-    left = (yield* network.renewRoutes) && fits ? Number.POSITIVE_INFINITY : pause
+    if ((yield* network.renewRoutes) && fits) pause = 0
+    else pause = isNews ? 1 : Math.min(2 * pause, longestPause)
     yield* status.update({ routes: yield* network.current })
   }
 })
 
-const interval = "1 second"
-/** Looks: a gateway that is gone for good costs next to nothing. */
+const settling = "200 millis"
+/** Seconds: a gateway that is gone for good costs next to nothing. */
 const longestPause = 16

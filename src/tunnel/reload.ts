@@ -2,7 +2,7 @@
  * A changed configuration or credential, and SIGHUP: the files are read again, and only what is valid is used. What is not
  * leaves the connection as it is, and the log says why.
  *
- * Files are looked at twice a second, by name. A mounted ConfigMap or Secret changes by the swap of a symbolic link in the
+ * Files are looked at once a second, by name. A mounted ConfigMap or Secret changes by the swap of a symbolic link in the
  * path, which a watch of the file itself does not see, and inotify instances are few on a node with many pods.
  */
 import { readFileSync, statSync } from "node:fs"
@@ -78,12 +78,12 @@ interface Seen {
   readonly digest: string
 }
 
-/** Waits until the contents differ from `seen` and have stayed the same for one interval: nobody is writing. */
+/** Waits until the contents differ from `seen` and have stayed the same for a moment: nobody is writing. */
 const change = Effect.fnUntraced(function* (files: ReadonlyArray<string>, seen: Seen) {
   let quiet = seen.stamp
   let before = seen.stamp
   for (;;) {
-    yield* Effect.sleep(interval)
+    yield* Effect.sleep(before === quiet ? interval : settling)
     const stamp = stampOf(files)
     if (stamp !== quiet && stamp === before) {
       if (digestOf(files) !== seen.digest) return "changed files"
@@ -116,5 +116,6 @@ const digestOf = (files: ReadonlyArray<string>): string => {
   return hash.digest("hex")
 }
 
-const interval = "500 millis"
+const interval = "1 second"
+const settling = "500 millis"
 const calm = "1 second"

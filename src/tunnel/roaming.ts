@@ -2,20 +2,29 @@
  * The pod's address may change while a connection is up: another address on its device, or another way to the server. A UDP
  * connection goes on from the new one, because the server knows it by its peer id and not by where its packets come from.
  */
-import { Effect, Result } from "effect"
-import { routeTo } from "../linux/index.ts"
+import { Effect, Queue, Result } from "effect"
+import { routeTo, watchRouting } from "../linux/index.ts"
+import { hearing } from "./hearing.ts"
 import type { StatusRef } from "./status.ts"
 
 type Status = StatusRef["Service"]
 
 /** Never ends. `roam` is called when packets to the server would leave from another address of ours than before. */
 export const roaming = (server: () => string, status: Status, roam: () => void) =>
-  follow(server, () => Result.getOrUndefined(Result.try(() => routeTo(server())?.source)), status, roam)
+  hearing<void, never, never>(
+    (heard, failed) => watchRouting(undefined, heard, failed),
+    (news) =>
+      follow(server, () => Result.getOrUndefined(Result.try(() => routeTo(server())?.source)), news, status, roam),
+  )
 
-/** Apart from `roaming` for tests. `source` undefined: no way leads there at the moment. */
+/**
+ * Apart from `roaming` for tests. `source` undefined: no way leads there at the moment. `news`: something about the network of the
+ * pod changed.
+ */
 export const follow = (
   server: () => string,
   source: () => string | undefined,
+  news: Queue.Dequeue<void>,
   status: Status,
   roam: () => void,
 ): Effect.Effect<never> =>
@@ -23,7 +32,10 @@ export const follow = (
     let address = server()
     let before = source()
     for (;;) {
-      yield* Effect.sleep(interval)
+      // Policy rules change without being heard.
+      yield* Effect.raceFirst(Queue.take(news), Effect.sleep(longestPause))
+      yield* Effect.sleep(settling)
+      yield* Queue.clear(news)
       const now = source()
       // The way to another server may begin at another address.
       if (address !== server()) {
@@ -43,4 +55,6 @@ export const follow = (
     }
   })
 
-const interval = "1 second"
+/** A route that is replaced is away for a moment. */
+const settling = "200 millis"
+const longestPause = "10 seconds"

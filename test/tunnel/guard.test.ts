@@ -1,5 +1,5 @@
 import { expect } from "bun:test"
-import { Effect, Result } from "effect"
+import { Effect, Queue, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { UNKNOWN_GENERATION } from "../../src/linux/index.ts"
 import { FirewallError, KillSwitch } from "../../src/network/index.ts"
@@ -24,12 +24,7 @@ const watched = (...results: ReadonlyArray<Result.Result<boolean, FirewallError>
           return Effect.fromResult(left.shift() ?? Result.succeed(false))
         }),
     })
-    let announced: ReadonlyArray<number> = []
-    const changes = Effect.sync(() => {
-      const result = announced
-      announced = []
-      return result
-    })
+    const changes = yield* Queue.unbounded<number>()
     yield* keep(changes).pipe(Effect.provideService(KillSwitch, killSwitch), Effect.forkScoped)
     const look = TestClock.adjust("1 second")
     return {
@@ -37,10 +32,7 @@ const watched = (...results: ReadonlyArray<Result.Result<boolean, FirewallError>
       left,
       asked,
       look,
-      announce: Effect.suspend(() => {
-        announced = [7]
-        return look
-      }),
+      announce: Effect.andThen(Queue.offerAll(changes, [7, 8]), look),
       status,
     }
   }).pipe(Effect.provide(StatusRef.layer))
@@ -54,7 +46,10 @@ it.effect("looks when the kernel announces a change, and tells of one that was n
     expect({ left: left.length, events }).toEqual({ left: 1, events: [] })
     yield* announce
     expect(events).toEqual(["kill_switch_restored"])
-    expect(asked).toEqual([[7], [7]])
+    expect(asked).toEqual([
+      [7, 8],
+      [7, 8],
+    ])
   }),
 )
 
@@ -69,6 +64,14 @@ it.effect("what cannot be set again takes readiness away, is told once, and trie
     expect((yield* status.get).killSwitch).toBe("on")
     expect(events).toEqual(["kill_switch_lost", "kill_switch_restored"])
     // Nothing new was announced, and it is not as it should be all the same.
-    expect(asked.slice(0, 2)).toEqual([[7], [UNKNOWN_GENERATION]])
+    expect(asked.slice(0, 2)).toEqual([[7, 8], [UNKNOWN_GENERATION]])
+  }),
+)
+
+it.effect("what others set again and again is undone five times a second at most, for good", () =>
+  Effect.gen(function* () {
+    const { asked, announce } = yield* watched(...Array.from({ length: 100 }, () => Result.succeed(true)))
+    for (let count = 0; count < 3; count++) yield* announce
+    expect(asked).toHaveLength(3)
   }),
 )
