@@ -161,10 +161,10 @@ class MessageHeaders {
   }
 }
 
-/** In two halves: a BigInt would be an allocation. */
+/** In two halves, a BigInt would be an allocation, and both integers: where a fraction comes the compiler gives up its code each time. */
 function setPointer(view: DataView, at: number, address: number): void {
   view.setUint32(at, address, true)
-  view.setUint32(at + 4, address / 0x1_0000_0000, true)
+  view.setUint32(at + 4, (address / 0x1_0000_0000) | 0, true)
 }
 
 /** struct mmsghdr: a msghdr, then u32 msg_len. struct msghdr: iov, iovlen, control, controllen, all 64 bits. */
