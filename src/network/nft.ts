@@ -32,7 +32,7 @@ export class Nft extends Context.Service<
   Nft,
   {
     /**
-     * One transaction: all of it or nothing. The generation of the packet filter that it made (`filterChanges`). Once more when
+     * One transaction: all of it or nothing. The generation of the packet filter that it made (`filterGeneration`). Once more when
      * somebody else changed something meanwhile, as which came last cannot be told; undefined when it stays so.
      */
     readonly apply: (ruleset: string) => Effect.Effect<number | undefined, FirewallError>
